@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config';
+
+// unit: beside its subject in src/, no processes, no servers.  system: the whole program on recorded
+// state.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['src/**/*.test.ts', 'bench/**/*.test.ts'], testTimeout: 30_000 } },
+      { test: { name: 'system', include: ['test/*.test.ts', 'test/system/**/*.test.ts'], testTimeout: 120_000 } },
+      {
+        test: {
+          name: 'kafka',
+          include: ['test/kafka/**/*.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
