@@ -1,0 +1,100 @@
+import type { Quality } from '../streams/quality.ts';
+
+/** The format that this program writes and the only one it reads. */
+export const DOCUMENT_FORMAT = 1;
+
+export type Layout = 'file' | 'column-family';
+
+/** What one epoch published at one moment. Immutable; the commit point of a snapshot. See docs/format.md. */
+export interface SnapshotDocument {
+  readonly application: string;
+  readonly lineage: string;
+  readonly instance: string;
+  readonly epoch: string;
+  readonly n: number;
+  readonly timeMs: number;
+  /** The program that wrote it, `warmstate 0.1.0`. */
+  readonly writer: string;
+  readonly guarantee: 'at_least_once' | 'exactly_once_v2' | 'auto';
+  readonly entries: readonly Entry[];
+  /** Tables sent ahead for tasks that could not be captured yet. */
+  readonly ahead: readonly StoredFile[];
+}
+
+/** One task in one document. */
+export interface Entry {
+  /** `0_3` or `global`. */
+  readonly task: string;
+  readonly quality: Quality;
+  readonly layout: Layout;
+  /** Up to this moment the state is known to be current, by the store's clock. */
+  readonly stateTimeMs: number;
+  readonly capturedAtMs: number;
+  /** The snapshot that took the bytes, `<epoch>/<n>`; carrying forward keeps it. */
+  readonly capturedBy: string;
+  /** Offset per changelog partition, `<topic>-<partition>`: the last applied one, for `global` the next to read. */
+  readonly offsets: ReadonlyMap<string, bigint>;
+  /** What lies in the task directory itself: `.checkpoint`, `*.position`. */
+  readonly files: readonly StoredFile[];
+  readonly stores: readonly StoredStore[];
+  /** What the writer saw of the directory it captured: memory for its next look at the same directory. */
+  readonly seen: SeenDirectory | undefined;
+}
+
+export interface StoredStore {
+  readonly name: string;
+  readonly kind: 'rocksdb' | 'segmented' | 'other';
+  /** As the OPTIONS file says, `9.7.3`; undefined where there is none. */
+  readonly rocksdbVersion: string | undefined;
+  readonly columnFamilies: readonly string[];
+  readonly files: readonly StoredFile[];
+}
+
+export interface StoredFile {
+  /** Below the task directory, `/`-separated: `rocksdb/agg/000012.sst`. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Of the whole file, hex. */
+  readonly sha256: string;
+  /** RocksDB's unique id of a table, 32 hex digits, where its manifest carries one. */
+  readonly uid: string | undefined;
+  /** What the file is made of, in its order: stretches of a large table, or one place in an archive. */
+  readonly objects: readonly StoredObject[];
+}
+
+export type StoredObject = StoredStretch | ArchivedFile;
+
+/** A whole object that holds one stretch of one file. */
+export interface StoredStretch {
+  readonly kind: 'stretch';
+  readonly key: string;
+  /** Of the stretch, unpacked. */
+  readonly sizeBytes: number;
+  /** Of the object as it lies in the store. */
+  readonly storedBytes: number;
+  /** Of the stretch, unpacked, hex. */
+  readonly sha256: string;
+  readonly encoding: 'none' | 'zstd';
+}
+
+/** A file inside an archive of small files; its hash is the file's own. */
+export interface ArchivedFile {
+  readonly kind: 'archived';
+  /** The archive's key. */
+  readonly key: string;
+  /** Of the whole archive as it lies in the store. */
+  readonly storedBytes: number;
+  /** The name of the file in the archive. */
+  readonly entry: string;
+}
+
+/** Facts about a captured directory that decide what a later look at the same directory may conclude. */
+export interface SeenDirectory {
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly checkpoint: { readonly inode: bigint; readonly mtimeNs: bigint } | undefined;
+  /** Per database (path below the task directory): its manifest and the greatest sequence number ever added. */
+  readonly databases: ReadonlyMap<string, { readonly manifest: string; readonly greatestSequence: bigint }>;
+  /** Per parent of stores and segments: its children, and when it was changed last. */
+  readonly parents: ReadonlyMap<string, { readonly mtimeNs: bigint; readonly children: readonly string[] }>;
+}

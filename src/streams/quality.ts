@@ -1,0 +1,2 @@
+/** Why an entry may be trusted. */
+export type Quality = 'clean' | 'live' | 'transactional';
