@@ -1,4 +1,4 @@
-import type { Quality } from '../streams/quality.ts';
+import type { Quality, TaskMemory } from '../streams/quality.ts';
 
 /** The format that this program writes and the only one it reads. */
 export const DOCUMENT_FORMAT = 1;
@@ -19,6 +19,8 @@ export interface SnapshotDocument {
   readonly entries: readonly Entry[];
   /** Tables sent ahead for tasks that could not be captured yet. */
   readonly ahead: readonly StoredFile[];
+  /** What the writer saw of each task directory of its volume, also of those it could not capture: for its successor. */
+  readonly seen: ReadonlyMap<string, TaskMemory>;
 }
 
 /** One task in one document. */
@@ -37,8 +39,6 @@ export interface Entry {
   /** What lies in the task directory itself: `.checkpoint`, `*.position`. */
   readonly files: readonly StoredFile[];
   readonly stores: readonly StoredStore[];
-  /** What the writer saw of the directory it captured: memory for its next look at the same directory. */
-  readonly seen: SeenDirectory | undefined;
 }
 
 export interface StoredStore {
@@ -86,15 +86,4 @@ export interface ArchivedFile {
   readonly storedBytes: number;
   /** The name of the file in the archive. */
   readonly entry: string;
-}
-
-/** Facts about a captured directory that decide what a later look at the same directory may conclude. */
-export interface SeenDirectory {
-  readonly device: bigint;
-  readonly inode: bigint;
-  readonly checkpoint: { readonly inode: bigint; readonly mtimeNs: bigint } | undefined;
-  /** Per database (path below the task directory): its manifest and the greatest sequence number ever added. */
-  readonly databases: ReadonlyMap<string, { readonly manifest: string; readonly greatestSequence: bigint }>;
-  /** Per parent of stores and segments: its children, and when it was changed last. */
-  readonly parents: ReadonlyMap<string, { readonly mtimeNs: bigint; readonly children: readonly string[] }>;
 }
