@@ -1,0 +1,71 @@
+import type { Checkpoint } from './checkpoint-file.ts';
+import type { Explanation } from './reason.ts';
+
+/** Where the offsets of a task come from. */
+export type OffsetSource =
+  /** Up to 4.2: the `.checkpoint` file; undefined where it is missing. */
+  | { readonly kind: 'file'; readonly checkpoint: Checkpoint | undefined }
+  /** From 4.3 (KIP-1035): every database carries its own, in a column family. */
+  | { readonly kind: 'column-family' };
+
+const OFFSETS_COLUMN_FAMILY = 'offsets';
+
+/** Whether a database with these column families keeps its offsets inside. */
+export function keepsOwnOffsets(columnFamilies: readonly string[]): boolean {
+  return columnFamilies.includes(OFFSETS_COLUMN_FAMILY);
+}
+
+/** The stores of a task that have an offset, and those that have tables but none, which must not travel. */
+export type OffsetCover =
+  | { readonly kind: 'covered'; readonly stores: ReadonlySet<string>; readonly leftOut: readonly string[] }
+  | { readonly kind: 'refused'; readonly why: Explanation };
+
+/**
+ * Which store has an offset (C1, C3). A changelog `<application.id>-<store>-changelog` names its store; the topic of
+ * an optimized-away changelog or of a global table names none, so such topics are only counted.
+ */
+export function coverStores(
+  checkpoint: Checkpoint,
+  stores: ReadonlyMap<string, { readonly hasTables: boolean }>,
+  applicationId: string,
+): OffsetCover {
+  const withOffset = new Set([...checkpoint.offsets.keys()].map((key) => key.slice(0, key.lastIndexOf('-'))));
+  const ofStore = new Map([...checkpoint.topics].map((topic) => [topic, storeOf(topic, applicationId)]));
+  const missing = [...ofStore].find(([, store]) => store !== undefined && !stores.has(store));
+  if (missing !== undefined) {
+    return refused('incomplete', `.checkpoint has an offset of ${missing[0]}, but there is no store ${missing[1]}`);
+  }
+  if (stores.size < ofStore.size) {
+    return refused(
+      'incomplete',
+      `.checkpoint names ${ofStore.size} changelogs, but there are only ${stores.size} stores`,
+    );
+  }
+
+  const named = new Map(
+    [...ofStore].flatMap(([topic, store]) => (store === undefined ? [] : [[store, topic] as const])),
+  );
+  const nameless = [...ofStore].filter(([, store]) => store === undefined).map(([topic]) => topic);
+  const candidates = [...stores.keys()].filter((store) => !named.has(store));
+  const namelessWithOffset = nameless.filter((topic) => withOffset.has(topic));
+  const covered = [...named].filter(([, topic]) => withOffset.has(topic)).map(([store]) => store);
+  const allNamelessServe = nameless.length === candidates.length && namelessWithOffset.length === nameless.length;
+  if (candidates.length > 0 && nameless.length > 0 && !allNamelessServe) {
+    return refused(
+      'no_offset',
+      `of the stores ${candidates.join(', ')} only ${namelessWithOffset.length} can have an offset (${nameless.join(', ')}), and nothing tells which`,
+    );
+  }
+  const served = new Set([...covered, ...(nameless.length > 0 ? candidates : [])]);
+  const leftOut = [...stores].filter(([name, store]) => !served.has(name) && store.hasTables).map(([name]) => name);
+  return { kind: 'covered', stores: served, leftOut };
+}
+
+function storeOf(topic: string, applicationId: string): string | undefined {
+  const store = topic.slice(applicationId.length + 1, -'-changelog'.length);
+  return topic === `${applicationId}-${store}-changelog` && store !== '' ? store : undefined;
+}
+
+function refused(reason: Explanation['reason'], message: string): OffsetCover {
+  return { kind: 'refused', why: { reason, message } };
+}

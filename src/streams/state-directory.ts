@@ -1,0 +1,212 @@
+import { join } from 'node:path';
+import { Failure } from '../base/failure.ts';
+import type { FileAccess, FileFacts } from '../base/file-access.ts';
+
+/**
+ * `state.dir` of Kafka Streams 2.6 to 4.4:
+ *
+ *   <state.dir>/<application.id>/            .lock, kafka-streams-process-metadata
+ *     <subtopology>_<partition>/ | global/   .checkpoint, <store>.position
+ *       rocksdb/<store>/                     one database: key-value, timestamped and versioned stores
+ *       <store>/<store>.<segment start ms>/  one database per segment: window and session stores
+ *       <store>/…                            whatever a custom store puts there
+ */
+export const CHECKPOINT_FILE = '.checkpoint';
+export const GLOBAL_TASK = 'global';
+/** Where warmstate stages and notes things: beside the application directories, a name no application.id can have. */
+export const WARMSTATE_DIRECTORY = '.warmstate';
+
+const ROCKSDB_PARENT = 'rocksdb';
+const TASK_DIRECTORY = /^\d{1,9}_\d{1,9}$/;
+const POSITION_FILE = /\.position$/;
+// A directory that Kafka Streams would use: the characters and length of a topic name, without the special names.
+const APPLICATION_ID = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}$/;
+const KSQLDB_APPLICATION = /^_confluent-ksql-/;
+
+/** One task directory as it was listed at one moment. */
+export interface TaskListing {
+  readonly task: string;
+  readonly path: string;
+  readonly facts: FileFacts;
+  /** `<store>.position` files, by name. */
+  readonly positions: readonly string[];
+  readonly databases: readonly DatabaseDirectory[];
+  /** Custom stores, by name: directories that hold no RocksDB in a place where Kafka Streams puts one. */
+  readonly customStores: readonly string[];
+  /** The directories whose children are databases, by path below the task directory. */
+  readonly parents: ReadonlyMap<string, ParentDirectory>;
+}
+
+export interface DatabaseDirectory {
+  readonly store: string;
+  readonly kind: 'rocksdb' | 'segmented';
+  /** Below the task directory. */
+  readonly path: string;
+  readonly facts: FileFacts;
+}
+
+export interface ParentDirectory {
+  readonly kind: 'stores' | 'segments';
+  readonly facts: FileFacts;
+  /** Sorted; segments by their start. */
+  readonly children: readonly string[];
+}
+
+/** Whether a name is one that Kafka Streams gives to a task directory, `global` included. */
+export function isTaskName(name: string): boolean {
+  return name === GLOBAL_TASK || TASK_DIRECTORY.test(name);
+}
+
+/** Refuses what is no application.id, and ksqlDB, which deletes what it does not know in its state directory. */
+export function assertSupportedApplication(applicationId: string): void {
+  if (!APPLICATION_ID.test(applicationId)) {
+    throw new Failure('invalid', `cannot use '${applicationId}' as an application.id: it is no valid name`);
+  }
+  if (KSQLDB_APPLICATION.test(applicationId)) {
+    throw new Failure(
+      'invalid',
+      `cannot serve ${applicationId}: ksqlDB deletes from its state directory what it does not know`,
+      {
+        hint: 'leave ksqlDB to its own standby replicas and persistent volumes',
+      },
+    );
+  }
+}
+
+/** The applications that keep state below `stateDirectory`, sorted. */
+export async function listApplications(files: FileAccess, stateDirectory: string): Promise<readonly string[]> {
+  const names = await listDirectory(files, stateDirectory);
+  if (names === undefined) {
+    throw new Failure('missing', `cannot read the state directory ${stateDirectory}: it does not exist`, {
+      hint: 'give the state.dir of the application with --state-dir',
+    });
+  }
+  const isApplication = async (name: string): Promise<boolean> => {
+    const children = APPLICATION_ID.test(name) ? await listDirectory(files, join(stateDirectory, name)) : undefined;
+    return children?.some((child) => child === '.lock' || isTaskName(child)) ?? false;
+  };
+  const found = await Promise.all(names.map(async (name) => ((await isApplication(name)) ? [name] : [])));
+  return found.flat().sort();
+}
+
+/** The task directories of an application, in the order of subtopology and partition, `global` last; [] where it has no directory. */
+export async function listTasks(files: FileAccess, applicationDirectory: string): Promise<readonly string[]> {
+  const names = await files.list(applicationDirectory);
+  if (names === undefined) {
+    const facts = await files.stat(applicationDirectory);
+    if (facts === undefined || facts.kind === 'directory') return [];
+    throw new Failure('invalid', `cannot read ${applicationDirectory}: it is no directory`);
+  }
+  const kinds = await Promise.all(
+    names
+      .filter(isTaskName)
+      .map(async (name) => [name, (await files.stat(join(applicationDirectory, name)))?.kind] as const),
+  );
+  return kinds
+    .filter(([, kind]) => kind === 'directory')
+    .map(([name]) => name)
+    .sort(compareTasks);
+}
+
+/** Order of tasks for people: by number, `global` last. */
+export function compareTasks(left: string, right: string): number {
+  const [leftKey, rightKey] = [taskKey(left), taskKey(right)];
+  return leftKey[0] - rightKey[0] || leftKey[1] - rightKey[1];
+}
+
+function taskKey(task: string): readonly [number, number] {
+  const [subtopology, partition] = task.split('_').map(Number);
+  return task === GLOBAL_TASK ? [Infinity, 0] : [subtopology ?? 0, partition ?? 0];
+}
+
+/** Lists one task directory; undefined where it is gone, or went while it was listed. */
+export async function listTask(
+  files: FileAccess,
+  applicationDirectory: string,
+  task: string,
+): Promise<TaskListing | undefined> {
+  const path = join(applicationDirectory, task);
+  const facts = await files.stat(path);
+  const names = await files.list(path);
+  if (facts?.kind !== 'directory' || names === undefined) return undefined;
+
+  const listing = {
+    positions: names.filter((name) => POSITION_FILE.test(name)).sort(),
+    databases: [] as DatabaseDirectory[],
+    customStores: [] as string[],
+    parents: new Map<string, ParentDirectory>(),
+  };
+  for (const name of [...names].sort()) {
+    const parent = await readParent(files, path, name);
+    if (parent === 'gone') return undefined;
+    if (parent === undefined) continue;
+    if (parent.kind === 'custom') {
+      listing.customStores.push(name);
+      continue;
+    }
+    listing.parents.set(name, {
+      kind: parent.kind,
+      facts: parent.facts,
+      children: parent.databases.map((one) => one.name),
+    });
+    for (const database of parent.databases) {
+      listing.databases.push({
+        store: parent.kind === 'stores' ? database.name : name,
+        kind: parent.kind === 'stores' ? 'rocksdb' : 'segmented',
+        path: `${name}/${database.name}`,
+        facts: database.facts,
+      });
+    }
+  }
+  return { task, path, facts, ...listing };
+}
+
+type Parent =
+  | {
+      readonly kind: 'stores' | 'segments';
+      readonly facts: FileFacts;
+      readonly databases: readonly { readonly name: string; readonly facts: FileFacts }[];
+    }
+  | { readonly kind: 'custom' };
+
+async function readParent(files: FileAccess, taskPath: string, name: string): Promise<Parent | 'gone' | undefined> {
+  const path = join(taskPath, name);
+  const facts = await files.stat(path);
+  if (facts === undefined) return 'gone';
+  if (facts.kind !== 'directory') return undefined;
+  const children = await files.list(path);
+  if (children === undefined) return 'gone';
+
+  const isStores = name === ROCKSDB_PARENT;
+  const databases: { name: string; facts: FileFacts }[] = [];
+  for (const child of children) {
+    const childFacts = await files.stat(join(path, child));
+    if (childFacts === undefined) return 'gone';
+    const isDatabase = childFacts.kind === 'directory' && (isStores || segmentStart(name, child) !== undefined);
+    if (isDatabase) databases.push({ name: child, facts: childFacts });
+    else if (!isStores) return { kind: 'custom' };
+  }
+  databases.sort((left, right) =>
+    isStores
+      ? compareText(left.name, right.name)
+      : Number((segmentStart(name, left.name) ?? 0n) - (segmentStart(name, right.name) ?? 0n)),
+  );
+  return { kind: isStores ? 'stores' : 'segments', facts, databases };
+}
+
+/** The start of a segment of a window or session store, in ms since 1970, from its directory's name. */
+export function segmentStart(store: string, directory: string): bigint | undefined {
+  const start = directory.startsWith(`${store}.`) ? directory.slice(store.length + 1) : '';
+  return /^-?\d{1,19}$/.test(start) ? BigInt(start) : undefined;
+}
+
+function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+async function listDirectory(files: FileAccess, path: string): Promise<readonly string[] | undefined> {
+  const facts = await files.stat(path);
+  if (facts === undefined) return undefined;
+  if (facts.kind === 'directory') return files.list(path);
+  return undefined;
+}
