@@ -92,9 +92,7 @@ async function sendRaw(stretch: Stretch, target: UploadTarget): Promise<SentStre
     reading = new HashedReading(stretch, target.signal); // Each try of the store reads and hashes anew.
     return reading.chunks();
   };
-  const key = await put({ sizeBytes: stretch.length, open }, target).catch((error: unknown) => {
-    throw reading.failure ?? error; // A store may have its own word for a body that failed.
-  });
+  const key = await put({ sizeBytes: stretch.length, open }, target);
   return reading.sentAs({ key, storedBytes: stretch.length, encoding: 'none' });
 }
 
@@ -120,7 +118,6 @@ class HashedReading {
   readonly #hash = createHash('sha256');
   readonly #whole: Hash | undefined;
   #readBytes = 0;
-  #failure: unknown;
 
   constructor(stretch: Stretch, signal: AbortSignal) {
     this.#stretch = stretch;
@@ -128,24 +125,14 @@ class HashedReading {
     this.#whole = stretch.whole?.copy();
   }
 
-  /** What ended the reading before its time. */
-  get failure(): unknown {
-    return this.#failure;
-  }
-
   async *chunks(): AsyncGenerator<Uint8Array> {
     const { source, start, length, report } = this.#stretch;
-    try {
-      for await (const chunk of readRange(source, { start, length }, this.#signal)) {
-        this.#hash.update(chunk);
-        this.#whole?.update(chunk);
-        this.#readBytes += chunk.byteLength;
-        report(start + this.#readBytes);
-        yield chunk;
-      }
-    } catch (error) {
-      this.#failure = error;
-      throw error;
+    for await (const chunk of readRange(source, { start, length }, this.#signal)) {
+      this.#hash.update(chunk);
+      this.#whole?.update(chunk);
+      this.#readBytes += chunk.byteLength;
+      report(start + this.#readBytes);
+      yield chunk;
     }
   }
 
