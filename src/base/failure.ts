@@ -26,6 +26,9 @@ export const EXIT_CODES: Readonly<Record<FailureKind, number>> = {
   deadline: 8,
 };
 
+/** What an `unavailable` failure was, where a command tells its user so in a word of its own. */
+export type FailureDetail = 'denied' | 'no_space';
+
 /**
  * The only error this program throws on purpose. The message says what could not be done, to what, with
  * the values, in lower case and without a full stop; `hint` says what to try.
@@ -34,11 +37,17 @@ export class Failure extends Error {
   override readonly name = 'Failure';
   readonly kind: FailureKind;
   readonly hint: string | undefined;
+  readonly detail: FailureDetail | undefined;
 
-  constructor(kind: FailureKind, message: string, options: { readonly cause?: unknown; readonly hint?: string } = {}) {
+  constructor(
+    kind: FailureKind,
+    message: string,
+    options: { readonly cause?: unknown; readonly hint?: string; readonly detail?: FailureDetail } = {},
+  ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.kind = kind;
     this.hint = options.hint;
+    this.detail = options.detail;
   }
 }
 
