@@ -1,28 +1,38 @@
+import { Failure } from '../base/failure.ts';
+
 /**
  * The port to object storage: five verbs, no idea what a snapshot is.
  *
  * What every implementation promises, and `test/support/store-contract.ts` checks:
- * - A key is `/`-separated segments of `[A-Za-z0-9._%-]`, none empty, none `.` or `..`; at most 900 bytes in all
- *   and 200 in a segment. Anything else is a Failure `invalid`. No key is a folder of another key: who writes
- *   keys sees to that.
+ * - A key is `/`-separated segments of `[A-Za-z0-9._%-]`, none empty, none beginning with a dot (those names are
+ *   the store's own); at most 900 bytes in all and 200 in a segment. A prefix is the beginning of a key, or empty.
+ *   Anything else is a Failure `invalid`. No key is a folder of another key: who writes keys sees to that.
  * - An object is there whole or not at all: no reader ever sees a part of a put, whatever happens to the writer.
  * - After a put has resolved the object is durable, and every later get, head and list sees it.
- * - A put replaces what is there. After a put was rejected the object may be there or not (a lost reply): the
- *   caller never uses that key again.
- * - Deleting what is not there is no error.
- * - When a signal aborts, the call rejects soon with the signal's reason and leaves nothing half done.
+ * - A put replaces what is there; a body that was opened before still gives the bytes of before, or fails. After a
+ *   put was rejected the object may be there or not (a lost reply): the caller never uses that key again. But a put
+ *   whose body gave more or fewer bytes than it announced, or failed by itself, has stored nothing.
+ * - Deleting what is not there is no error. What was deleted stays deleted, also across a power cut: what is
+ *   deleted later never goes before it.
+ * - When a signal aborts, the call, or the body it gave, rejects soon with the signal's reason, whatever it waits
+ *   for, and leaves nothing half done.
  * - Errors are Failures: `missing` (get and head of what is not there), `unavailable` (worth another try; also no
- *   permission and no space, with a hint), `corrupt` (fewer or more bytes came than announced), `invalid`.
+ *   permission, `detail: 'denied'`, and no space, `detail: 'no_space'`, each with a hint), `corrupt` (fewer or more
+ *   bytes came than announced, or the range does not lie within the object), `invalid` (the request, or a store
+ *   laid out as none of ours ever is). What a body throws while it is stored is passed on as it is.
  * - The store retries by itself what may be repeated safely; what it throws has been tried often enough.
  */
 export interface ObjectStore {
   /** Stores `body` under `key`. `body.open()` is called again for every try. */
   put(key: string, body: ObjectBody, options: StoreOptions): Promise<ObjectFacts>;
-  /** Opens an object, or `range.length` bytes of it from `range.start`. The body is read to its end or disposed. */
+  /** Opens an object, or a stretch of it. The body is read to its end or disposed. */
   get(key: string, options: StoreOptions & { readonly range?: ByteRange }): Promise<OpenObject>;
   /** What is known about an object without reading it. */
   head(key: string, options: StoreOptions): Promise<ObjectFacts>;
-  /** Every object whose key begins with `prefix`, in pages, in no promised order. */
+  /**
+   * Every object whose key begins with `prefix`, in no promised order, in pages of at most 1000. There is always
+   * a first page, empty if need be: it tells the store's time.
+   */
   list(prefix: string, options: StoreOptions): AsyncIterable<ObjectPage>;
   /** Removes one object. */
   delete(key: string, options: StoreOptions): Promise<void>;
@@ -32,6 +42,7 @@ export interface StoreOptions {
   readonly signal: AbortSignal;
 }
 
+/** A stretch of an object, in bytes; `length` is at least 1. */
 export interface ByteRange {
   readonly start: number;
   readonly length: number;
@@ -54,7 +65,10 @@ export interface ObjectFacts {
 }
 
 export interface OpenObject extends ObjectFacts, AsyncDisposable {
-  /** `sizeBytes` of the object, or of the range that was asked for. A chunk is valid until the next one is asked for. */
+  /**
+   * The object, or the range of it that was asked for; `sizeBytes` is the whole object's in both cases. Read once.
+   * A chunk is valid until the next one is asked for.
+   */
   readonly body: AsyncIterable<Uint8Array>;
 }
 
@@ -71,4 +85,10 @@ export function bytesBody(bytes: Uint8Array): ObjectBody {
       yield bytes;
     },
   };
+}
+
+export function assertByteRange(range: ByteRange): void {
+  const { start, length } = range;
+  if (Number.isSafeInteger(start) && Number.isSafeInteger(length) && start >= 0 && length >= 1) return;
+  throw new Failure('invalid', `not a byte range: ${length} bytes from ${start}`);
 }
