@@ -2,79 +2,151 @@ package rocksdbwriter;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 
 /**
- * Opens captured databases as Kafka Streams would and compares them with the model.
+ * Opens the databases of a captured task directory as Kafka Streams would and compares them with the model: each must
+ * pass its checksums and be exactly what some number of operations leaves, no fewer than .checkpoint and the position
+ * files say, and no store or segment may be missing.
  *
- * <p>One request per line of standard input, fields divided by tabs: directory, store, segment number (0 for a plain
- * store), {@code timestamped} or {@code plain}, and the captured checkpoint's offset (0 when there is none). One line of
- * JSON answers each: {@code {"ok":true,"n":<operations>,"entries":<count>}} or {@code {"ok":false,"error":"..."}}, where n
- * is the least over the column families. The directory is opened for writing, so it must be a copy.
+ * <p>One request per line of standard input: {@code timestamped} or {@code plain}, a tab, the directory, which is opened
+ * for writing and so must be a copy. One line of JSON answers each: {@code {"ok":true,"databases":5,"entries":4711,
+ * "ahead":120}}, where ahead counts the operations beyond the checkpoint, or {@code {"ok":false,"error":"..."}}.
  */
 public final class Checker {
-  private Checker() {}
+  private final Path task;
+  private final boolean timestamped;
+  private int databases;
+  private int entries;
+  private long ahead;
+
+  private Checker(Path task, boolean timestamped) {
+    this.task = task;
+    this.timestamped = timestamped;
+  }
 
   public static void main(String[] args) throws Exception {
     BufferedReader requests = new BufferedReader(new InputStreamReader(System.in));
     for (String line = requests.readLine(); line != null; line = requests.readLine()) {
-      System.out.println(answer(line.split("\t")));
+      String[] request = line.split("\t");
+      System.out.println(new Checker(Path.of(request[1]), request[0].equals("timestamped")).answer());
     }
   }
 
-  private static String answer(String[] request) {
+  private String answer() {
     try {
-      boolean timestamped = request[3].equals("timestamped");
-      Verdict verdict =
-          check(Path.of(request[0]), request[1], Long.parseLong(request[2]), timestamped, Long.parseLong(request[4]));
-      return "{\"ok\":true,\"n\":" + verdict.n + ",\"entries\":" + verdict.entries + "}";
+      checkTask();
+      return "{\"ok\":true,\"databases\":" + databases + ",\"entries\":" + entries + ",\"ahead\":" + ahead + "}";
     } catch (Exception error) {
       Throwable cause = error.getCause() == null ? error : error.getCause();
-      return "{\"ok\":false,\"error\":\"" + escaped(cause.toString()) + "\"}";
+      return "{\"ok\":false,\"error\":\"" + cause.toString().replaceAll("[\\\\\"\\p{Cntrl}]", "'") + "\"}";
     }
   }
 
-  private static String escaped(String text) {
-    return text.replaceAll("[\\\\\"\\p{Cntrl}]", "'");
+  private void checkTask() throws Exception {
+    Map<String, Long> checkpoint = TaskFiles.readCheckpoint(task.resolve(".checkpoint"));
+    if (checkpoint.isEmpty()) throw new IllegalStateException("there is no checkpoint");
+    Set<String> unnamed = storesOnDisk();
+    for (Map.Entry<String, Long> each : checkpoint.entrySet()) {
+      String[] topic = each.getKey().split("-"); // <application>-<store>-changelog
+      String store = topic[topic.length - 2];
+      if (!unnamed.remove(store)) throw new IllegalStateException(store + " has an offset and is not there");
+      checkStore(store, laterOf(each.getValue(), position(store)));
+    }
+    if (!unnamed.isEmpty()) throw new IllegalStateException(unnamed + " have no offset");
   }
 
-  private record Verdict(long n, int entries) {}
+  private Set<String> storesOnDisk() throws Exception {
+    Set<String> stores = new TreeSet<>();
+    for (String name : directoriesIn(task)) {
+      if (name.equals("rocksdb")) stores.addAll(directoriesIn(task.resolve(name)));
+      else stores.add(name);
+    }
+    return stores;
+  }
 
-  private static Verdict check(Path directory, String store, long segment, boolean timestamped, long checkpoint)
-      throws Exception {
-    try (Database database = new Database(directory, timestamped, Set.of())) {
+  private static Set<String> directoriesIn(Path directory) throws Exception {
+    Set<String> names = new TreeSet<>();
+    try (DirectoryStream<Path> children = Files.newDirectoryStream(directory, Files::isDirectory)) {
+      for (Path child : children) names.add(child.getFileName().toString());
+    }
+    return names;
+  }
+
+  private long position(String store) throws Exception {
+    return TaskFiles.readCheckpoint(task.resolve(store + ".position")).values().stream().findFirst().orElse(0L);
+  }
+
+  private static long laterOf(long checkpoint, long position) {
+    if (position == 0) return checkpoint;
+    if (Operations.incarnationOf(checkpoint) != Operations.incarnationOf(position)) {
+      throw new IllegalStateException("the position file and .checkpoint are of different incarnations");
+    }
+    return Math.max(checkpoint, position);
+  }
+
+  private void checkStore(String store, long offset) throws Exception {
+    Operations operations =
+        new Operations(store, Operations.incarnationOf(offset), Operations.isTimestamped(store, timestamped));
+    long n = Operations.operationOf(offset);
+    if (!operations.segmented) {
+      checkDatabase(task.resolve("rocksdb").resolve(store), operations, 0, n);
+      return;
+    }
+    Set<Long> segments = new TreeSet<>();
+    for (String name : directoriesIn(task.resolve(store))) {
+      segments.add(Long.parseLong(name.substring(store.length() + 1)) / Operations.SEGMENT_INTERVAL_MS);
+    }
+    requireSegments(segments, store, n);
+    for (long segment : segments) {
+      String name = store + "." + segment * Operations.SEGMENT_INTERVAL_MS;
+      checkDatabase(task.resolve(store).resolve(name), operations, segment, n);
+    }
+  }
+
+  /** The newest segment at the checkpoint or a newer one, and with it all that had not expired then. */
+  private static void requireSegments(Set<Long> segments, String store, long n) {
+    long newest = Math.max((n - 1) / Operations.SEGMENT_OPERATIONS, segments.stream().max(Long::compare).orElse(0L));
+    for (long each = Math.max(0, newest - Operations.SEGMENTS_RETAINED + 1); each <= newest; each++) {
+      if (!segments.contains(each)) throw new IllegalStateException(store + " lacks segment " + each + " of " + segments);
+    }
+  }
+
+  private void checkDatabase(Path directory, Operations operations, long segment, long n) throws Exception {
+    databases++;
+    try (Database database = new Database(directory, operations.timestamped, Set.of())) {
       database.verifyChecksum();
-      Verdict whole = new Verdict(Long.MAX_VALUE, 0);
-      for (int family = 0; family < (timestamped ? 2 : 1); family++) {
-        Verdict part = checkFamily(database.entries(family), store, segment, timestamped, family, checkpoint);
-        whole = new Verdict(Math.min(whole.n, part.n), whole.entries + part.entries);
+      for (int family = 0; family < (operations.timestamped ? 2 : 1); family++) {
+        checkFamily(database.entries(family), operations, segment, family, n);
       }
-      return whole;
+    } catch (IllegalStateException wrong) {
+      throw new IllegalStateException(task.relativize(directory) + " " + wrong.getMessage());
     }
   }
 
-  private static Verdict checkFamily(
-      List<Database.Entry> entries, String store, long segment, boolean timestamped, int family, long checkpoint) {
+  private void checkFamily(
+      List<Database.Entry> found, Operations operations, long segment, int family, long atLeast) {
     long greatest = 0;
-    for (Database.Entry entry : entries) greatest = Math.max(greatest, Operations.offsetOf(entry.value()));
-    int incarnation = Operations.incarnationOf(greatest == 0 ? checkpoint : greatest);
-    if (checkpoint != 0 && incarnation != Operations.incarnationOf(checkpoint)) {
+    for (Database.Entry entry : found) greatest = Math.max(greatest, Operations.offsetOf(entry.value()));
+    if (greatest != 0 && Operations.incarnationOf(greatest) != operations.incarnation) {
       throw new IllegalStateException(
-          "incarnation " + incarnation + " beside a checkpoint of " + Operations.incarnationOf(checkpoint));
+          "is of incarnation " + Operations.incarnationOf(greatest) + ", its offset of " + operations.incarnation);
     }
-    Operations operations = new Operations(store, incarnation, timestamped);
-    long n = exactPrefix(operations, entries, segment, family, Operations.operationOf(greatest));
-    long behind = operations.next(n, segment, family);
-    if (behind <= Operations.operationOf(checkpoint)) {
-      throw new IllegalStateException(
-          "holds operations up to " + n + ", lacks " + behind + " of checkpoint " + Operations.operationOf(checkpoint));
+    long n = exactPrefix(operations, found, segment, family, Operations.operationOf(greatest));
+    long next = operations.next(n, segment, family);
+    if (next <= atLeast) {
+      throw new IllegalStateException("holds operations up to " + n + " and lacks " + next + ", offset " + atLeast);
     }
-    return new Verdict(n, entries.size());
+    entries += found.size();
+    ahead += Math.max(0, n - atLeast);
   }
 
   /**
@@ -90,17 +162,17 @@ public final class Checker {
       found.put(key, entry.value());
     }
     long exact = -1;
-    String difference = null;
+    String firstDifference = null;
     long candidate = greatest;
     while (true) {
-      String different = difference(operations, found, operations.contentAfter(candidate, segment, family));
-      if (different == null) exact = candidate;
-      if (difference == null) difference = different;
+      String difference = difference(operations, found, operations.contentAfter(candidate, segment, family));
+      if (difference == null) exact = candidate;
+      if (firstDifference == null) firstDifference = difference;
       long next = operations.next(candidate, segment, family);
       if (next == Long.MAX_VALUE || !operations.isDeletion(next)) break;
       candidate = next;
     }
-    if (exact < 0) throw new IllegalStateException("is no state after " + greatest + " operations: " + difference);
+    if (exact < 0) throw new IllegalStateException("is no state after " + greatest + " operations: " + firstDifference);
     return exact;
   }
 
