@@ -1,4 +1,10 @@
-import type { Quality, TaskMemory } from '../streams/quality.ts';
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+import { Failure, messageOf } from '../base/failure.ts';
+import type { Guarantee, Quality, TaskMemory } from '../streams/quality.ts';
+import { documentShape } from './document-shape.ts';
+import { decodeText, encodeText } from './format.ts';
+import { formatSnapshotName, repositoryKeys } from './keys.ts';
 
 /** The format that this program writes and the only one it reads. */
 export const DOCUMENT_FORMAT = 1;
@@ -12,10 +18,11 @@ export interface SnapshotDocument {
   readonly instance: string;
   readonly epoch: string;
   readonly n: number;
+  /** By the store's clock. */
   readonly timeMs: number;
   /** The program that wrote it, `warmstate 0.1.0`. */
   readonly writer: string;
-  readonly guarantee: 'at_least_once' | 'exactly_once_v2' | 'auto';
+  readonly guarantee: Guarantee;
   readonly entries: readonly Entry[];
   /** Tables sent ahead for tasks that could not be captured yet. */
   readonly ahead: readonly StoredFile[];
@@ -86,4 +93,47 @@ export interface ArchivedFile {
   readonly storedBytes: number;
   /** The name of the file in the archive. */
   readonly entry: string;
+}
+
+/** A document of a state of many terabytes; a bound for memory, and against compression bombs. */
+const DOCUMENT_BYTES_MAX = 256 * 1024 * 1024;
+/** Of a document as it lies in the store. */
+export const STORED_DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * The bytes of a document: JSON, compressed by zstd with its checksum. Failure `invalid` for a document that
+ * `decodeDocument` would refuse: what nobody can restore is never published.
+ */
+export async function encodeDocument(document: SnapshotDocument): Promise<Uint8Array> {
+  const text = encodeText(document, FORMAT, formatSnapshotName(document));
+  return compress(text, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
+}
+
+/**
+ * The document that lies under `key`. Failure `corrupt` where the bytes are not what a writer of this format puts
+ * under that key, `invalid` where their format is another one; both name the key.
+ */
+export async function decodeDocument(bytes: Uint8Array, key: string): Promise<SnapshotDocument> {
+  const document = decodeText(await unpack(bytes, key), FORMAT, key);
+  const own = repositoryKeys(document).snapshot(document);
+  if (own !== key) throw new Failure('corrupt', `cannot read ${key}: it is ${own}`);
+  return document;
+}
+
+const FORMAT = { number: DOCUMENT_FORMAT, shape: documentShape };
+
+const compress = promisify(zstdCompress);
+const decompress = promisify(zstdDecompress);
+
+async function unpack(bytes: Uint8Array, key: string): Promise<Uint8Array> {
+  try {
+    return await decompress(bytes, { maxOutputLength: DOCUMENT_BYTES_MAX });
+  } catch (error) {
+    throw new Failure('corrupt', `cannot read ${key}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Every file of an entry, those of the task directory first. */
+export function filesOfEntry(of: Entry): readonly StoredFile[] {
+  return [...of.files, ...of.stores.flatMap((store) => store.files)];
 }

@@ -1,0 +1,243 @@
+import {
+  type Codec,
+  checked,
+  count,
+  digits,
+  flag,
+  list,
+  mapOf,
+  named,
+  object,
+  oneOf,
+  optional,
+  signedDigits,
+  text,
+  textThat,
+  time,
+  variants,
+} from '../base/json-codec.ts';
+import type { TaskMemory } from '../streams/quality.ts';
+import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
+import type {
+  ArchivedFile,
+  Entry,
+  SnapshotDocument,
+  StoredFile,
+  StoredObject,
+  StoredStore,
+  StoredStretch,
+} from './document.ts';
+import { formatSnapshotName, parseEpoch, parseKey, parseSnapshotName } from './keys.ts';
+import { isStoreFilePath, isStoreName, isTablePath, isTaskFilePath, isTaskName } from './stored-path.ts';
+
+/*
+ * What a document looks like in JSON, and everything that makes one wrong. The small shapes are shared with records
+ * and restore.json, so that one thing is spelled in one way.
+ */
+
+export const nameText = text(1024);
+export const epochText = textThat('epoch', (value) => parseEpoch(value) !== undefined);
+export const taskName = textThat('task', isTaskName);
+export const guaranteeWord = oneOf('at_least_once', 'exactly_once_v2', 'auto');
+export const qualityWord = oneOf('clean', 'live', 'transactional');
+export const layoutWord = oneOf('file', 'column-family');
+export const sha256Text = textThat('sha256', (value) => /^[0-9a-f]{64}$/.test(value));
+export const uidText = textThat('unique id', (value) => /^[0-9a-f]{32}$/.test(value));
+export const snapshotNameText = textThat('name of a snapshot', isSnapshotName);
+/** An attempt of an epoch, from 1. */
+export const attemptNumber = checked(count, (value) => (value === 0 ? 'is 0, but counts from 1' : undefined));
+
+/** `<topic>-<partition>` → an offset that a Kafka log can have. */
+export const offsetMap = mapOf(
+  textThat('changelog partition', (value) => /^[A-Za-z0-9._-]{1,249}-(?:0|[1-9]\d{0,9})$/.test(value)),
+  checked(digits, (value) => (value < 2n ** 63n ? undefined : 'does not fit into 63 bits')),
+);
+
+/** The parts of a file. Whether they make up the file is checked with the file. */
+export const storedObjects = list(
+  variants<StoredObject>({
+    stretch: object<StoredStretch>({
+      kind: oneOf('stretch'),
+      key: textThat('key of data', (value) => parseKey(value)?.kind === 'data'),
+      sizeBytes: count,
+      storedBytes: count,
+      sha256: sha256Text,
+      encoding: oneOf('none', 'zstd'),
+    }),
+    archived: object<ArchivedFile>({
+      kind: oneOf('archived'),
+      key: textThat('key of an archive', (value) => parseKey(value)?.kind === 'archive'),
+      storedBytes: count,
+      entry: text(1024),
+    }),
+  }),
+);
+
+const storedFile = checked(
+  object<StoredFile>({
+    path: text(1024),
+    sizeBytes: count,
+    sha256: sha256Text,
+    uid: optional(uidText),
+    objects: storedObjects,
+  }),
+  complaintAboutParts,
+);
+
+const storedStore = checked(
+  object<StoredStore>({
+    name: textThat('name of a store', isStoreName),
+    kind: oneOf('rocksdb', 'segmented', 'other'),
+    rocksdbVersion: optional(text(64)),
+    columnFamilies: list(nameText),
+    files: list(storedFile),
+  }),
+  (store) => {
+    const foreign = store.files.find((file) => !isStoreFilePath(store, file.path));
+    return foreign === undefined
+      ? undefined
+      : `${JSON.stringify(foreign.path)} is no file of ${store.kind} store ${store.name}`;
+  },
+);
+
+const entry = checked(
+  object<Entry>({
+    task: taskName,
+    quality: qualityWord,
+    layout: layoutWord,
+    stateTimeMs: named('stateTime', time),
+    capturedAtMs: named('capturedAt', time),
+    capturedBy: snapshotNameText,
+    offsets: offsetMap,
+    files: list(storedFile),
+    stores: list(storedStore),
+  }),
+  complaintAboutEntry,
+);
+
+const inodeAndMtime = object<{ inode: bigint; mtimeNs: bigint }>({ inode: digits, mtimeNs: signedDigits });
+
+export const taskMemory = object<TaskMemory>({
+  device: digits,
+  inode: digits,
+  birthtimeNs: signedDigits,
+  checkpoint: optional(inodeAndMtime),
+  passed: flag,
+  tainted: flag,
+  databases: mapOf(
+    nameText,
+    object<{ manifest: string; greatestSequence: bigint }>({ manifest: nameText, greatestSequence: digits }),
+  ),
+  parents: mapOf(
+    nameText,
+    object<{ mtimeNs: bigint; children: readonly string[] }>({ mtimeNs: signedDigits, children: list(nameText) }),
+  ),
+  watch: object<{ sinceMs: number; sequences: bigint }>({ sinceMs: named('since', time), sequences: digits }),
+});
+
+export const documentShape: Codec<SnapshotDocument> = checked(
+  object<SnapshotDocument>({
+    application: nameText,
+    lineage: nameText,
+    instance: nameText,
+    epoch: epochText,
+    n: attemptNumber,
+    timeMs: named('time', time),
+    writer: nameText,
+    guarantee: guaranteeWord,
+    entries: list(entry),
+    ahead: list(storedFile),
+    seen: mapOf(taskName, taskMemory),
+  }),
+  complaintAboutDocument,
+);
+
+function isSnapshotName(value: string): boolean {
+  try {
+    return formatSnapshotName(parseSnapshotName(value)) === value;
+  } catch {
+    return false;
+  }
+}
+
+/** Stretches cover a file without gaps; an archive holds it whole. */
+function complaintAboutParts(file: StoredFile): string | undefined {
+  const [first] = file.objects;
+  if (first?.kind === 'archived')
+    return file.objects.length === 1 ? undefined : `${file.path} lies in an archive and elsewhere`;
+  let coveredBytes = 0;
+  for (const part of file.objects) {
+    if (part.kind === 'archived') return `${file.path} lies in an archive and elsewhere`;
+    if (part.encoding === 'none' && part.sizeBytes !== part.storedBytes)
+      return `${part.key} is not packed, yet changes its size`;
+    coveredBytes += part.sizeBytes;
+  }
+  if (coveredBytes !== file.sizeBytes)
+    return `${file.path} has ${file.sizeBytes} bytes, its objects have ${coveredBytes}`;
+  return undefined;
+}
+
+function complaintAboutEntry(one: Entry): string | undefined {
+  const foreign = one.files.find((file) => !isTaskFilePath(file.path));
+  if (foreign !== undefined) return `${JSON.stringify(foreign.path)} is no file of a task directory`;
+  const hasCheckpoint = one.files.some((file) => file.path === CHECKPOINT_FILE);
+  // Without it Kafka Streams replays everything over old data; over a column family it would replace the offsets.
+  if (hasCheckpoint !== (one.layout === 'file'))
+    return `layout ${one.layout} ${hasCheckpoint ? 'with' : 'without'} a ${CHECKPOINT_FILE}`;
+  const store = firstRepeated(one.stores.map((each) => each.name));
+  if (store !== undefined) return `store ${store} is named twice`;
+  const paths = [one.files, ...one.stores.map((each) => each.files)].flat().map((file) => file.path);
+  const path = firstRepeated(paths);
+  if (path !== undefined) return `${path} is named twice`;
+  const files = new Set(paths);
+  const folder = paths.find((each) => parentsOf(each).some((parent) => files.has(parent)));
+  return folder === undefined ? undefined : `${folder} lies below a file`;
+}
+
+function complaintAboutDocument(document: SnapshotDocument): string | undefined {
+  const task = firstRepeated(document.entries.map((each) => each.task));
+  if (task !== undefined) return `task ${task} is named twice`;
+  const foreign = document.ahead.find((file) => !isTablePath(file.path));
+  if (foreign !== undefined) return `${JSON.stringify(foreign.path)} is no table`;
+
+  const factsOf = new Map<string, string>();
+  for (const file of filesOf(document)) {
+    for (const part of file.objects) {
+      const key = parseKey(part.key);
+      const isOurs = key?.application === document.application && key.lineage === document.lineage;
+      if (!isOurs) return `${part.key} belongs to another repository`;
+      for (const [thing, facts] of factsAbout(file, part)) {
+        if ((factsOf.get(thing) ?? facts) !== facts) return `${thing} is ${facts} and ${factsOf.get(thing)}`;
+        factsOf.set(thing, facts);
+      }
+    }
+  }
+  const sizeBytes = filesOf(document).reduce((sum, file) => sum + file.sizeBytes, 0);
+  return Number.isSafeInteger(sizeBytes) ? undefined : `its files have ${sizeBytes} bytes in all`;
+}
+
+/** What a part says about the objects it names: two files that share an object must say the same. */
+function factsAbout(file: StoredFile, part: StoredObject): readonly (readonly [thing: string, facts: string])[] {
+  if (part.kind === 'stretch')
+    return [[part.key, `${part.storedBytes} bytes of ${part.encoding} ${part.sizeBytes} ${part.sha256}`]];
+  return [
+    [part.key, `${part.storedBytes} bytes`],
+    [`${part.key} ${part.entry}`, `${file.sizeBytes} bytes ${file.sha256}`],
+  ];
+}
+
+/** Every file of every entry and what was sent ahead. */
+function filesOf(document: SnapshotDocument): readonly StoredFile[] {
+  const ofEntries = document.entries.flatMap((one) => [...one.files, ...one.stores.flatMap((store) => store.files)]);
+  return [...ofEntries, ...document.ahead];
+}
+
+export function firstRepeated(texts: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return texts.find((one) => seen.size === seen.add(one).size);
+}
+
+function parentsOf(path: string): readonly string[] {
+  const segments = path.split('/');
+  return segments.slice(1).map((_, index) => segments.slice(0, index + 1).join('/'));
+}

@@ -1,0 +1,167 @@
+import { Failure } from '../base/failure.ts';
+import { checked, count, digits, list, named, object, oneOf, optional, time } from '../base/json-codec.ts';
+import type { Guarantee, Quality } from '../streams/quality.ts';
+import { type Entry, filesOfEntry, type Layout } from './document.ts';
+import {
+  attemptNumber,
+  epochText,
+  firstRepeated,
+  guaranteeWord,
+  layoutWord,
+  nameText,
+  offsetMap,
+  qualityWord,
+  snapshotNameText,
+  taskName,
+} from './document-shape.ts';
+import { decodeText, encodeText } from './format.ts';
+import { repositoryKeys } from './keys.ts';
+
+/** The format that this program writes and the only one it reads. */
+export const RECORD_FORMAT = 1;
+
+/** What an epoch says about itself: the one object of it that changes, rewritten by it alone. See docs/format.md. */
+export interface EpochRecord {
+  readonly application: string;
+  readonly lineage: string;
+  readonly instance: string;
+  readonly epoch: string;
+  /** The program that wrote it, `warmstate 0.1.0`. */
+  readonly writer: string;
+  /** What the process was started for. */
+  readonly role: 'restore' | 'run' | 'snapshot';
+  /** `released`: the application has let go of the state directory. `sealed`: nothing will follow. */
+  readonly state: 'alive' | 'released' | 'sealed';
+  /** By the store's clock as the writer knew it. Whether the epoch lives is judged by the object's own age. */
+  readonly renewedAtMs: number;
+  readonly guarantee: Guarantee;
+  /** The settings in force, for whoever collects. */
+  readonly maxAgeMs: number;
+  readonly keepWithinMs: number | undefined;
+  /** The epoch of the restore that filled the state directory of this one. */
+  readonly after: string | undefined;
+  /** The `n` of the newest document. */
+  readonly newest: number | undefined;
+  /** What that document holds, so that choosing needs no documents. */
+  readonly tasks: readonly TaskSummary[];
+  readonly taints: readonly Taint[];
+  /** What this epoch installed, if it is one of a restore. */
+  readonly installed: readonly InstalledSummary[];
+}
+
+/** An entry without its files. */
+export interface TaskSummary {
+  readonly task: string;
+  readonly quality: Quality;
+  readonly layout: Layout;
+  readonly stateTimeMs: number;
+  readonly capturedAtMs: number;
+  readonly capturedBy: string;
+  readonly offsets: ReadonlyMap<string, bigint>;
+  /** Of all its files, unpacked. */
+  readonly sizeBytes: number;
+}
+
+/** A task directory that was opened anew over writes that no checkpoint covers (Q6). */
+export interface Taint {
+  readonly task: string;
+  readonly device: bigint;
+  readonly inode: bigint;
+}
+
+/** What a restore put in place. */
+export interface InstalledSummary {
+  readonly task: string;
+  /** The snapshot whose entry it is. */
+  readonly snapshot: string;
+  readonly quality: Quality;
+  readonly stateTimeMs: number;
+  readonly offsets: ReadonlyMap<string, bigint>;
+}
+
+/** An epoch renews its record every minute; after three of them without a sign it is taken for dead. */
+export const EPOCH_SILENCE_MS_MAX = 3 * 60_000;
+
+/** Whether an epoch is still at work, by the store's clock alone: pods' clocks differ. */
+export function isAlive(
+  record: EpochRecord,
+  seen: { readonly modifiedMs: number; readonly storeTimeMs: number },
+): boolean {
+  return record.state !== 'sealed' && seen.storeTimeMs - seen.modifiedMs <= EPOCH_SILENCE_MS_MAX;
+}
+
+export function summarise(entry: Entry): TaskSummary {
+  return {
+    task: entry.task,
+    quality: entry.quality,
+    layout: entry.layout,
+    stateTimeMs: entry.stateTimeMs,
+    capturedAtMs: entry.capturedAtMs,
+    capturedBy: entry.capturedBy,
+    offsets: entry.offsets,
+    sizeBytes: filesOfEntry(entry).reduce((sum, file) => sum + file.sizeBytes, 0),
+  };
+}
+
+/** JSON, not compressed: it is small and read by people. Failure `invalid` for what `decodeRecord` would refuse. */
+export function encodeRecord(record: EpochRecord): Uint8Array {
+  return encodeText(record, FORMAT, `the record of ${record.epoch}`);
+}
+
+/** The record that lies under `key`; Failure `corrupt`, or `invalid` for another format, with the key. */
+export function decodeRecord(bytes: Uint8Array, key: string): EpochRecord {
+  const record = decodeText(bytes, FORMAT, key);
+  const own = repositoryKeys(record).record(record.epoch);
+  if (own !== key) throw new Failure('corrupt', `cannot read ${key}: it is ${own}`);
+  return record;
+}
+
+export const taintShape = object<Taint>({ task: taskName, device: digits, inode: digits });
+
+const recordShape = checked(
+  object<EpochRecord>({
+    application: nameText,
+    lineage: nameText,
+    instance: nameText,
+    epoch: epochText,
+    writer: nameText,
+    role: oneOf('restore', 'run', 'snapshot'),
+    state: oneOf('alive', 'released', 'sealed'),
+    renewedAtMs: named('renewedAt', time),
+    guarantee: guaranteeWord,
+    maxAgeMs: count,
+    keepWithinMs: optional(count),
+    after: optional(epochText),
+    newest: optional(attemptNumber),
+    tasks: list(
+      object<TaskSummary>({
+        task: taskName,
+        quality: qualityWord,
+        layout: layoutWord,
+        stateTimeMs: named('stateTime', time),
+        capturedAtMs: named('capturedAt', time),
+        capturedBy: snapshotNameText,
+        offsets: offsetMap,
+        sizeBytes: count,
+      }),
+    ),
+    taints: list(taintShape),
+    installed: list(
+      object<InstalledSummary>({
+        task: taskName,
+        snapshot: snapshotNameText,
+        quality: qualityWord,
+        stateTimeMs: named('stateTime', time),
+        offsets: offsetMap,
+      }),
+    ),
+  }),
+  (record) => {
+    const task =
+      firstRepeated(record.tasks.map((each) => each.task)) ?? firstRepeated(record.installed.map((each) => each.task));
+    if (task !== undefined) return `task ${task} is named twice`;
+    return record.newest === undefined && record.tasks.length > 0 ? 'it has tasks and no newest document' : undefined;
+  },
+);
+
+const FORMAT = { number: RECORD_FORMAT, shape: recordShape };

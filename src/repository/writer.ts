@@ -1,0 +1,159 @@
+import type { Clock, Random } from '../base/clock.ts';
+import { Budget } from '../base/concurrency.ts';
+import { isFailure, messageOf } from '../base/failure.ts';
+import { bytesBody, type StoreOptions } from '../storage/object-store.ts';
+import type { Guarantee } from '../streams/quality.ts';
+import { encodeDocument, type SnapshotDocument } from './document.ts';
+import { createEpoch, formatSnapshotName, type SnapshotName } from './keys.ts';
+import { type EpochRecord, encodeRecord, summarise } from './record.ts';
+import { markRepository, type Repository, type RepositoryListing } from './repository.ts';
+
+export interface WriterOptions {
+  readonly instance: string;
+  readonly role: EpochRecord['role'];
+  /** The program and its version, `warmstate 0.1.0`. */
+  readonly program: string;
+  readonly guarantee: Guarantee;
+  readonly maxAgeMs: number;
+  readonly keepWithinMs?: number | undefined;
+  /** The epoch of the restore that filled the state directory. */
+  readonly after?: string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One try at a snapshot. Its number is spent, and so is every key that it gave out, whatever becomes of it. */
+export interface Attempt {
+  readonly name: SnapshotName;
+  /** A key for one stretch of a table; never the same twice. */
+  nextDataKey(): string;
+  /** A key for an archive of small files; never the same twice. */
+  nextArchiveKey(): string;
+}
+
+export type SnapshotContents = Pick<SnapshotDocument, 'entries' | 'ahead' | 'seen'>;
+
+export type RecordChange = Partial<Pick<EpochRecord, 'state' | 'taints' | 'installed'>>;
+
+/**
+ * Begins an epoch that sorts after every one of this instance in `listing`, and shows it to others by its record.
+ * Failures are the store's.
+ */
+export async function openWriter(
+  repository: Repository,
+  listing: RepositoryListing,
+  options: WriterOptions & StoreOptions,
+): Promise<RepositoryWriter> {
+  const { instance, random } = options;
+  const epoch = createEpoch({ storeTimeMs: listing.storeTimeMs, instance, random, after: listing.epochs });
+  const { application, lineage } = repository.keys;
+  const writer = new RepositoryWriter(repository, options.clock, {
+    application,
+    lineage,
+    instance,
+    epoch,
+    writer: options.program,
+    role: options.role,
+    state: 'alive',
+    renewedAtMs: listing.storeTimeMs,
+    guarantee: options.guarantee,
+    maxAgeMs: options.maxAgeMs,
+    keepWithinMs: options.keepWithinMs,
+    after: options.after,
+    newest: undefined,
+    tasks: [],
+    taints: [],
+    installed: [],
+  });
+  await markRepository(repository, options);
+  await writer.amendRecord({}, options);
+  return writer;
+}
+
+/** The one writer of the keys of one epoch. */
+export class RepositoryWriter {
+  readonly #repository: Repository;
+  readonly #clock: Clock;
+  /** Two puts of the record at once could end in the older one. */
+  readonly #recordTurn = new Budget(1);
+  #record: EpochRecord;
+  #attempts = 0;
+  #current: Attempt | undefined;
+  /** What to add to our clock for the store's. */
+  #storeAheadMs: number;
+
+  constructor(repository: Repository, clock: Clock, record: EpochRecord) {
+    this.#repository = repository;
+    this.#clock = clock;
+    this.#record = record;
+    this.#storeAheadMs = record.renewedAtMs - clock.nowMs();
+  }
+
+  /** As it was last written, or tried to. */
+  get record(): EpochRecord {
+    return this.#record;
+  }
+
+  /** A moment of our wall clock by the store's, as well as its last answer tells (to the second). */
+  toStoreTimeMs(wallMs: number): number {
+    return wallMs + this.#storeAheadMs;
+  }
+
+  /** The next try; the one before it can no longer be published. */
+  nextAttempt(): Attempt {
+    const { keys } = this.#repository;
+    const name = { epoch: this.#record.epoch, n: ++this.#attempts };
+    let given = 0;
+    this.#current = {
+      name,
+      nextDataKey: () => keys.data(name, given++),
+      nextArchiveKey: () => keys.archive(name, given++),
+    };
+    return this.#current;
+  }
+
+  /**
+   * Makes a snapshot of what `attempt` sent and of what is carried forward: everything that `contents` names lies in
+   * the store by now. The document is the commit point; when its put is rejected nothing counts as published and the
+   * attempt is spent, though the document may yet appear, whole. A record that cannot be written after it
+   * is only noticed: readers go by documents, and the next renewal brings it.
+   */
+  async publish(attempt: Attempt, contents: SnapshotContents, { signal }: StoreOptions): Promise<SnapshotDocument> {
+    if (attempt !== this.#current) throw new Error(`bug: attempt ${formatSnapshotName(attempt.name)} is spent`);
+    this.#current = undefined;
+    const { application, lineage, instance, writer, guarantee } = this.#record;
+    const document: SnapshotDocument = {
+      application,
+      lineage,
+      instance,
+      ...attempt.name,
+      timeMs: this.toStoreTimeMs(this.#clock.nowMs()),
+      writer,
+      guarantee,
+      ...contents,
+    };
+    const { store, keys, notice } = this.#repository;
+    await store.put(keys.snapshot(attempt.name), bytesBody(await encodeDocument(document)), { signal });
+    this.#record = { ...this.#record, newest: document.n, tasks: document.entries.map(summarise) };
+    await this.amendRecord({}, { signal }).catch((error: unknown) => {
+      if (!isFailure(error)) throw error;
+      notice('the record of a published snapshot could not be written yet', {
+        snapshot: formatSnapshotName(attempt.name),
+        problem: messageOf(error),
+      });
+    });
+    return document;
+  }
+
+  /** Rewrites the record: with a change, or as a sign of life. */
+  async amendRecord(change: RecordChange, { signal }: StoreOptions): Promise<void> {
+    // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
+    using _turn = await this.#recordTurn.acquire(1, signal);
+    this.#record = { ...this.#record, ...change, renewedAtMs: this.toStoreTimeMs(this.#clock.nowMs()) };
+    const { store, keys } = this.#repository;
+    const { storeTimeMs } = await store.put(keys.record(this.#record.epoch), bytesBody(encodeRecord(this.#record)), {
+      signal,
+    });
+    this.#storeAheadMs = storeTimeMs - this.#clock.nowMs();
+  }
+}
