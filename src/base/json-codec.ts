@@ -59,7 +59,7 @@ export function list<T>(item: Codec<T>): Codec<readonly T[]> {
   };
 }
 
-/** A JSON object whose keys are data. */
+/** A JSON object whose keys are data; written in their order, so that equal values give equal bytes. */
 export function mapOf<T>(key: Codec<string>, item: Codec<T>): Codec<ReadonlyMap<string, T>> {
   return {
     decode: (json, at) => {
@@ -71,7 +71,10 @@ export function mapOf<T>(key: Codec<string>, item: Codec<T>): Codec<ReadonlyMap<
         }),
       );
     },
-    encode: (value) => Object.fromEntries([...value].map(([name, one]) => [key.encode(name), item.encode(one)])),
+    encode: (value) => {
+      const sorted = [...value].sort(([left], [right]) => (left < right ? -1 : 1));
+      return Object.fromEntries(sorted.map(([name, one]) => [key.encode(name), item.encode(one)]));
+    },
   };
 }
 
@@ -169,6 +172,14 @@ export const time: Codec<number> = {
   },
   encode: (value) => new Date(value).toISOString(),
 };
+
+/** A codec of values that have another form in the program than in JSON. */
+export function mapped<J, T>(codec: Codec<J>, decode: (json: J) => T, encode: (value: T) => J): Codec<T> {
+  return {
+    decode: (json, at) => decode(codec.decode(json, at)),
+    encode: (value) => codec.encode(encode(value)),
+  };
+}
 
 /** The codec with one more condition: `complaint` says what is wrong with a decoded value, and where below it. */
 export function checked<T>(codec: Codec<T>, complaint: (value: T) => string | undefined): Codec<T> {

@@ -41,8 +41,8 @@ export const taskName = textThat('task', isTaskName);
 export const guaranteeWord = oneOf('at_least_once', 'exactly_once_v2', 'auto');
 export const qualityWord = oneOf('clean', 'live', 'transactional');
 export const layoutWord = oneOf('file', 'column-family');
-export const sha256Text = textThat('sha256', (value) => /^[0-9a-f]{64}$/.test(value));
-export const uidText = textThat('unique id', (value) => /^[0-9a-f]{32}$/.test(value));
+const sha256Text = textThat('sha256', (value) => /^[0-9a-f]{64}$/.test(value));
+const uidText = textThat('unique id', (value) => /^[0-9a-f]{32}$/.test(value));
 export const snapshotNameText = textThat('name of a snapshot', isSnapshotName);
 /** An attempt of an epoch, from 1. */
 export const attemptNumber = checked(count, (value) => (value === 0 ? 'is 0, but counts from 1' : undefined));
@@ -54,7 +54,7 @@ export const offsetMap = mapOf(
 );
 
 /** The parts of a file. Whether they make up the file is checked with the file. */
-export const storedObjects = list(
+const storedObjects = list(
   variants<StoredObject>({
     stretch: object<StoredStretch>({
       kind: oneOf('stretch'),
@@ -73,16 +73,16 @@ export const storedObjects = list(
   }),
 );
 
-const storedFile = checked(
-  object<StoredFile>({
-    path: text(1024),
-    sizeBytes: count,
-    sha256: sha256Text,
-    uid: optional(uidText),
-    objects: storedObjects,
-  }),
-  complaintAboutParts,
-);
+/** The fields of a file, for whoever says more about it. */
+export const storedFileShape = {
+  path: text(1024),
+  sizeBytes: count,
+  sha256: sha256Text,
+  uid: optional(uidText),
+  objects: storedObjects,
+};
+
+const storedFile = checked(object<StoredFile>(storedFileShape), complaintAboutParts);
 
 const storedStore = checked(
   object<StoredStore>({
@@ -117,7 +117,7 @@ const entry = checked(
 
 const inodeAndMtime = object<{ inode: bigint; mtimeNs: bigint }>({ inode: digits, mtimeNs: signedDigits });
 
-export const taskMemory = object<TaskMemory>({
+const taskMemory = object<TaskMemory>({
   device: digits,
   inode: digits,
   birthtimeNs: signedDigits,
