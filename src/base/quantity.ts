@@ -1,7 +1,7 @@
 // Quantities as people write and read them. `parse…` and `format…` are exact and inverse; `describe…` rounds for the eye.
 
 const UNIT_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const;
-const UNIT_BYTES = { TiB: 2 ** 40, GiB: 2 ** 30, MiB: 2 ** 20, KiB: 2 ** 10, B: 1 } as const;
+const UNIT_BYTES: Readonly<Record<string, number>> = { TiB: 2 ** 40, GiB: 2 ** 30, MiB: 2 ** 20, KiB: 2 ** 10, B: 1 };
 
 /** `30s`, `5m`, `1h30m`, `250ms` in milliseconds, units from large to small; undefined for anything else. */
 export function parseDurationMs(text: string): number | undefined {
@@ -28,7 +28,7 @@ export function formatDuration(durationMs: number): string {
 export function parseSizeBytes(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)([KMGT]i)?B?$/.exec(text);
   if (match === null) return undefined;
-  const sizeBytes = Number(match[1]) * UNIT_BYTES[`${match[2] ?? ''}B` as keyof typeof UNIT_BYTES];
+  const sizeBytes = Number(match[1]) * (UNIT_BYTES[`${match[2] ?? ''}B`] ?? Number.NaN);
   return Number.isSafeInteger(sizeBytes) ? sizeBytes : undefined;
 }
 

@@ -1,0 +1,31 @@
+/**
+ * Ends this process `afterMs` from now, whatever its runtime does then: also when JavaScript no longer runs, or when
+ * the runtime hangs in its own exit. It cannot be taken back.
+ *
+ * The kernel keeps the time (alarm), and the C library ends the process (`_exit` as the handler of SIGALRM: exit code
+ * 14). A signal without a handler would not do: in a container this is process 1, which the kernel spares from every
+ * signal of its own namespace that it does not handle, SIGKILL included. Where the C library cannot be called, a timer
+ * of the runtime is all there is.
+ */
+export async function setOuterDeadline(afterMs: number): Promise<void> {
+  const isSet = await setAlarm(Math.ceil(afterMs / 1000)).catch(() => false); // An optional dependency, absent here.
+  if (!isSet) setTimeout(endProcess, afterMs).unref();
+}
+
+const SIGALRM = 14; // signal.h of Linux and macOS.
+
+async function setAlarm(seconds: number): Promise<boolean> {
+  if (process.platform !== 'linux' && process.platform !== 'darwin') return false;
+  const { default: koffi } = await import('koffi');
+  const library = koffi.load(null);
+  const handle: (signal: number, handler: unknown) => unknown = library.func('signal', 'void *', ['int', 'void *']);
+  const alarm: (seconds: number) => unknown = library.func('alarm', 'uint', ['uint']);
+  handle(SIGALRM, library.symbol('_exit'));
+  alarm(seconds);
+  return true;
+}
+
+function endProcess(): void {
+  process.kill(process.pid, 'SIGKILL');
+  process.abort(); // Process 1 survives its own SIGKILL.
+}

@@ -1,0 +1,17 @@
+import type { Clock, Random } from '../base/clock.ts';
+import type { Emit } from '../events/event.ts';
+import type { Look } from './look.ts';
+
+/** What every command is given besides its settings. */
+export interface CommandContext {
+  readonly operands: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly emit: Emit;
+  /** Aborts when the process is told to end. */
+  readonly signal: AbortSignal;
+  /** Of standard output. */
+  readonly look: () => Look;
+  /** To standard output. */
+  readonly print: (text: string) => void;
+}

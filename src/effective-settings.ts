@@ -1,0 +1,261 @@
+import { parse } from 'yaml';
+import { Failure, messageOf, systemErrorCode } from './base/failure.ts';
+import type { CommandName, Flags } from './cli/program.ts';
+import {
+  environmentNameOf,
+  type Fallback,
+  flagOf,
+  isRequired,
+  SETTING_KEYS,
+  SETTINGS,
+  type Setting,
+  type SettingKey,
+  type SettingsOf,
+  type Source,
+  type Surroundings,
+  settingsOf,
+  sourcesOf,
+} from './settings.ts';
+
+/** The world as far as settings come from it. */
+export interface SettingsWorld {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly hostName: string;
+  /** As of node:fs/promises. */
+  readonly readFile: (path: string) => Promise<string>;
+}
+
+export type LoadedSettings<C extends CommandName> =
+  | { readonly kind: 'loaded'; readonly settings: SettingsOf<C>; readonly warnings: readonly string[] }
+  | {
+      readonly kind: 'refused';
+      /** At least one, each an error line of its own. */
+      readonly problems: readonly Failure[];
+      readonly warnings: readonly string[];
+      /** What could be read all the same; enough to say in which form, and whether to go on. */
+      readonly settings: Partial<SettingsOf<C>>;
+    };
+
+/** One setting as it is in force, and why. */
+export interface EffectiveSetting {
+  readonly key: SettingKey;
+  readonly flag: string;
+  readonly environment: string | undefined;
+  /** As it was written, undefined where it is not set. */
+  readonly text: string | undefined;
+  readonly source: Source | 'default';
+  /** The file, the variable, or what a default was taken from. */
+  readonly from: string | undefined;
+  readonly value: unknown;
+  readonly problem: Failure | undefined;
+}
+
+export interface EffectiveSettings {
+  readonly settings: readonly EffectiveSetting[];
+  /** Of the settings file as a whole: not to be read, keys that do not exist. */
+  readonly problems: readonly Failure[];
+  readonly unknownVariables: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** The settings of one command: flag over environment over file over default. Returns what is wrong, never throws it. */
+export async function loadSettings<C extends CommandName>(
+  command: C,
+  flags: Flags,
+  world: SettingsWorld,
+): Promise<LoadedSettings<C>> {
+  const effective = await resolveSettings(command, flags, world);
+  const { settings } = effective;
+  const missing = settings.filter(({ key, text }) => text === undefined && isRequired(key, command));
+  const problems = [
+    ...effective.problems,
+    ...settings.flatMap(({ problem }) => problem ?? []),
+    ...missing.map(({ key }) => missingSetting(key, command)),
+  ];
+  const warnings = [...effective.warnings, ...effective.unknownVariables.map((name) => unknownVariable(name).message)];
+  // oxlint-disable-next-line no-unsafe-type-assertion -- Settings and SettingsOf come from one table: SETTINGS_OF.
+  const values = Object.fromEntries(settings.map(({ key, value }) => [key, value])) as SettingsOf<C>;
+  if (problems.length > 0) return { kind: 'refused', problems, warnings, settings: values };
+  return { kind: 'loaded', settings: values, warnings };
+}
+
+/** What is in force for a command, where each value comes from, and everything that is wrong with it. */
+export async function resolveSettings(
+  command: CommandName,
+  flags: Flags,
+  world: SettingsWorld,
+): Promise<EffectiveSettings> {
+  const file = await readSettingsFile(flags, world);
+  const surroundings = { hostName: world.hostName, namespace: await readNamespace(world) };
+  const found = settingsOf(command).map((key) => find(key, { command, flags, env: world.env, file, surroundings }));
+  const settings = imply(found.map(({ setting }) => setting));
+  const warnings = found.flatMap(({ warning }) => warning ?? []);
+  if (command === 'restore' && !settings.some(({ key, text }) => key === 'processingGuarantee' && text !== undefined)) {
+    warnings.push('--processing-guarantee is not set: restoring as under auto; set it once for both containers');
+  }
+  return { settings, problems: file.problems, unknownVariables: findUnknownVariables(world.env), warnings };
+}
+
+interface Sources {
+  readonly command: CommandName;
+  readonly flags: Flags;
+  readonly env: SettingsWorld['env'];
+  readonly file: SettingsFile;
+  readonly surroundings: Surroundings;
+}
+
+interface Found {
+  readonly setting: EffectiveSetting;
+  readonly warning?: string | undefined;
+}
+
+function find(key: SettingKey, sources: Sources): Found {
+  const flag = flagOf(key);
+  const variable = sourcesOf(key).includes('environment') ? environmentNameOf(key) : undefined;
+  const base = { key, flag, environment: variable, from: undefined };
+  if (sources.flags.has(flag)) {
+    const text = filled(sources.flags.get(flag));
+    if (text !== undefined)
+      return { setting: { ...base, text, source: 'flag', ...decode(key, text, `${flag} ${text}`) } };
+    const problem = new Failure('invalid', `cannot use ${flag}: it has no value`);
+    return { setting: { ...base, text: '', source: 'flag', value: undefined, problem } };
+  }
+  const inEnvironment = variable === undefined ? undefined : filled(sources.env[variable]);
+  if (inEnvironment !== undefined) {
+    const decoded = decode(key, inEnvironment, `${variable}=${inEnvironment}`);
+    return { setting: { ...base, text: inEnvironment, source: 'environment', from: variable, ...decoded } };
+  }
+  const inFile = filled(sources.file.values.get(key));
+  if (inFile !== undefined) {
+    const { path } = sources.file;
+    return {
+      setting: {
+        ...base,
+        text: inFile,
+        source: 'file',
+        from: path,
+        ...decode(key, inFile, `${key}: ${inFile} in ${path}`),
+      },
+    };
+  }
+  const fallback = fallbackOf(key, sources);
+  if (fallback === undefined)
+    return { setting: { ...base, text: undefined, source: 'default', value: undefined, problem: undefined } };
+  const { text, from, warning } = fallback;
+  const decoded = decode(key, text, from === undefined ? `${flag} ${text}` : `the ${from} ${text} for ${flag}`);
+  return { setting: { ...base, text, source: 'default', from, ...decoded }, warning };
+}
+
+/** What depends on the surroundings holds only where a command needs a value: elsewhere "not set" has a meaning of its own. */
+function fallbackOf(
+  key: SettingKey,
+  { command, surroundings }: Sources,
+): (Partial<Fallback> & { readonly text: string }) | undefined {
+  const { fallback }: Setting<unknown> = SETTINGS[key];
+  if (typeof fallback !== 'function') return fallback === undefined ? undefined : { text: fallback };
+  return isRequired(key, command) || command === 'config' ? fallback(surroundings) : undefined;
+}
+
+/** Kubernetes and templates set empty values where they have none. */
+function filled(text: string | undefined): string | undefined {
+  const trimmed = text?.trim();
+  return trimmed === '' ? undefined : trimmed;
+}
+
+function decode(key: SettingKey, text: string, shown: string): Pick<EffectiveSetting, 'value' | 'problem'> {
+  const result = SETTINGS[key].decode.safeParse(text);
+  if (result.success) return { value: result.data, problem: undefined };
+  const why = result.error.issues[0]?.message ?? 'is not valid';
+  return { value: undefined, problem: new Failure('invalid', `cannot use ${maskSecrets(shown)}: it ${why}`) };
+}
+
+/** A drill or a named snapshot that quietly starts cold has missed its purpose. */
+function imply(settings: readonly EffectiveSetting[]): readonly EffectiveSetting[] {
+  const cause = settings.find(({ key, text }) => (key === 'to' || key === 'snapshot') && text !== undefined);
+  if (cause === undefined) return settings;
+  return settings.map((setting) =>
+    setting.key === 'onFailure'
+      ? { ...setting, text: 'fail', source: 'flag', from: cause.flag, value: 'fail' }
+      : setting,
+  );
+}
+
+interface SettingsFile {
+  readonly path: string;
+  readonly values: ReadonlyMap<string, string>;
+  readonly problems: readonly Failure[];
+}
+
+async function readSettingsFile(flags: Flags, world: SettingsWorld): Promise<SettingsFile> {
+  const named = flags.get(flagOf('config')) ?? filled(world.env[environmentNameOf('config')]);
+  const path = named ?? SETTINGS.config.fallback;
+  try {
+    return { path, ...parseSettingsFile(await world.readFile(path), path) };
+  } catch (cause) {
+    const code = systemErrorCode(cause);
+    const mayBeAbsent = named === undefined && (code === 'ENOENT' || code === 'ENOTDIR');
+    const problem = new Failure('invalid', `cannot read the settings file ${path}: ${code ?? messageOf(cause)}`, {
+      cause,
+    });
+    return { path, values: new Map(), problems: mayBeAbsent ? [] : [problem] };
+  }
+}
+
+function parseSettingsFile(yaml: string, path: string): Omit<SettingsFile, 'path'> {
+  const problems: Failure[] = [];
+  const refuse = (why: string, cause?: unknown): void => {
+    problems.push(new Failure('invalid', `cannot use the settings file ${path}: ${why}`, { cause }));
+  };
+  const values = new Map<string, string>();
+  try {
+    // Scalars stay as they were written: `0_0` and `1e3` mean what they say, and one decoder per setting judges them.
+    const content: unknown = parse(yaml, { schema: 'failsafe', logLevel: 'silent' });
+    if (typeof content !== 'object' || Array.isArray(content)) refuse('it is no mapping of settings to values');
+    for (const [key, value] of Object.entries(content ?? {})) {
+      const text = Array.isArray(value) && value.every((item) => typeof item === 'string') ? value.join(',') : value;
+      if (!isFileKey(key)) refuse(`${key} is not a setting`);
+      else if (typeof text !== 'string') refuse(`${key} is no single value`);
+      else values.set(key, text);
+    }
+  } catch (cause) {
+    refuse(messageOf(cause).split('\n', 1).join().replace(/:$/, ''), cause);
+  }
+  return { values, problems };
+}
+
+function isFileKey(key: string): boolean {
+  return SETTING_KEYS.some((known) => known === key && sourcesOf(known).includes('file'));
+}
+
+const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+async function readNamespace({ readFile }: SettingsWorld): Promise<string | undefined> {
+  return filled(await readFile(NAMESPACE_FILE).catch(() => undefined)); // No service account is no problem.
+}
+
+function findUnknownVariables(env: SettingsWorld['env']): readonly string[] {
+  const known = new Set(SETTING_KEYS.filter((key) => sourcesOf(key).includes('environment')).map(environmentNameOf));
+  return Object.keys(env)
+    .filter((name) => name.startsWith('WARMSTATE_') && !known.has(name))
+    .sort();
+}
+
+/** Kubernetes sets these in every pod of a namespace that has a Service called warmstate. */
+const SERVICE_LINK = /^WARMSTATE_(?:\w+_)?(?:SERVICE_(?:HOST|PORT)|PORT)(?:_\w+)?$/;
+
+export function unknownVariable(name: string): Failure {
+  const hint = SERVICE_LINK.test(name)
+    ? 'enableServiceLinks: false in the pod, or another name for that Service'
+    : `unset ${name}`;
+  return new Failure('invalid', `${name} in the environment is not a setting`, { hint });
+}
+
+function missingSetting(key: SettingKey, command: CommandName): Failure {
+  const ways = `${flagOf(key)} ${SETTINGS[key].placeholder}, ${environmentNameOf(key)}, or ${key} in the settings file`;
+  return new Failure('invalid', `cannot ${command}: ${flagOf(key)} is not set`, { hint: ways });
+}
+
+/** Credentials do not belong into a URL; where they stand in one all the same they are not shown. */
+export function maskSecrets(text: string): string {
+  return text.replaceAll(/(?<=:\/\/)[^/@\s]*@/g, '***@').replaceAll(/(?<=\?)\S+/g, '***');
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { constants, hostname } from 'node:os';
+import { isatty } from 'node:tty';
+import { systemClock, systemRandom } from './base/clock.ts';
+import { systemErrorCode } from './base/failure.ts';
+import { type Commands, invoke, type Output } from './invocation.ts';
+import { COMPRESSION_MEMORY_BYTES, OBJECT_MEMORY_BYTES } from './transfer/memory.ts';
+
+// The composition root: the process outside, the commands inside. A command plugs in here, in the order of the help.
+const commands: Commands = {};
+
+const ended = endingSignals();
+const exitCode = await invoke(process.argv.slice(2), commands, {
+  version: versionOf(new URL('../package.json', import.meta.url)),
+  env: process.env,
+  hostName: hostname(),
+  readFile: (path) => readFile(path, 'utf8'),
+  clock: systemClock,
+  random: systemRandom,
+  signal: ended.signal,
+  stdout: outputOf(process.stdout),
+  stderr: outputOf(process.stderr),
+  memoryOf: (concurrency) => ({
+    concurrency,
+    bytesPerObject: OBJECT_MEMORY_BYTES,
+    compressionBytes: COMPRESSION_MEMORY_BYTES,
+  }),
+});
+// The loop drains by itself: an exit that is forced has been seen to hang in the runtime's own threads.
+process.exitCode = ended.exitCode() ?? exitCode;
+
+/** Aborts on the first SIGINT or SIGTERM; a second one ends the process as if nobody listened. */
+function endingSignals(): { readonly signal: AbortSignal; readonly exitCode: () => number | undefined } {
+  const controller = new AbortController();
+  let exitCode: number | undefined;
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => {
+      exitCode = 128 + constants.signals[name];
+      controller.abort(new Error(`ended by ${name}`));
+    });
+  }
+  return { signal: controller.signal, exitCode: () => exitCode };
+}
+
+function outputOf(stream: NodeJS.WriteStream & { readonly fd: number }): Output {
+  // A reader that goes away (`| head`) has what it wanted.
+  stream.on('error', (error) => {
+    if (systemErrorCode(error) !== 'EPIPE') throw error;
+  });
+  const isTerminal = isatty(stream.fd);
+  return {
+    isTerminal,
+    hasColour: isTerminal && (process.env['NO_COLOR'] ?? '') === '',
+    columns: () => (isTerminal ? stream.columns : Number.POSITIVE_INFINITY),
+    write: (text) => void stream.write(text),
+  };
+}
+
+function versionOf(packageFile: URL): string {
+  const content: unknown = JSON.parse(readFileSync(packageFile, 'utf8'));
+  const hasVersion = typeof content === 'object' && content !== null && 'version' in content;
+  return hasVersion ? String(content.version) : 'unknown';
+}

@@ -1,0 +1,329 @@
+import { z } from 'zod';
+import { parseDurationMs, parseSizeBytes } from './base/quantity.ts';
+import type { CommandName, Flag } from './cli/program.ts';
+
+/**
+ * One setting, said once. Its key in SETTINGS is its key in the settings file (`maxAge`); its flag (`--max-age`)
+ * and its environment name (`WARMSTATE_MAX_AGE`) follow from that.
+ */
+export interface Setting<T> {
+  /** What stands for the value in the help; undefined for a switch. */
+  readonly placeholder: string | undefined;
+  /** From what the user wrote to what the program uses; its message completes "value …". */
+  readonly decode: z.ZodType<T, string>;
+  /** As a user would write it, or where it comes from when it depends on where the program runs. */
+  readonly fallback?: string | ((surroundings: Surroundings) => Fallback | undefined);
+  /** Where it may be set, when not everywhere. */
+  readonly sources?: readonly Source[];
+  readonly help: string;
+}
+
+/** Where a value may come from, the first one that has it wins. */
+export type Source = 'flag' | 'environment' | 'file';
+
+/** What defaults may depend on. */
+export interface Surroundings {
+  readonly hostName: string;
+  /** Of the pod's service account, where there is one. */
+  readonly namespace: string | undefined;
+}
+
+export interface Fallback {
+  readonly text: string;
+  /** `host name` */
+  readonly from?: string;
+  /** Why the user should rather set it. */
+  readonly warning?: string;
+}
+
+const matching = (pattern: RegExp, message: string): z.ZodType<string, string> => z.string().regex(pattern, message);
+
+const choice = <const T extends string>(...words: readonly T[]): z.ZodType<T, string> =>
+  z.string().transform((value, context) => {
+    return words.find((word) => word === value) ?? reject(context, `is none of ${words.join(', ')}`);
+  });
+
+const quantity = (parse: (value: string) => number | undefined, message: string): z.ZodType<number, string> =>
+  z.string().transform((value, context) => {
+    const amount = parse(value);
+    return amount === undefined || amount <= 0 ? reject(context, message) : amount;
+  });
+
+function reject(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+}
+
+const path = matching(/^[^\0]+$/, 'is not a path');
+const name = matching(/^[^\s/\\\p{Cc}]{1,200}$/u, 'is not a name of 1 to 200 characters without space and slash');
+const size = quantity(parseSizeBytes, 'is not a size above zero such as 64MiB or 10GiB');
+const duration = quantity(parseDurationMs, 'is not a duration above zero such as 30s, 5m or 6h');
+
+const taskSelection = z.string().transform((value, context): TaskSelection => {
+  if (value === 'auto' || value === 'all' || value === 'none') return { kind: value };
+  const tasks = value.split(',').map((task) => task.trim());
+  if (tasks.every((task) => /^(?:\d+_\d+|global)$/.test(task))) return { kind: 'list', tasks: [...new Set(tasks)] };
+  return reject(context, 'is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
+});
+
+export type TaskSelection =
+  | { readonly kind: 'auto' | 'all' | 'none' }
+  | { readonly kind: 'list'; readonly tasks: readonly string[] };
+
+/** Every setting there is, in the order of the help. Checked against docs/configuration.md. */
+export const SETTINGS = {
+  stateDir: {
+    placeholder: 'DIR',
+    decode: path,
+    fallback: '/var/lib/kafka-streams',
+    help: "Kafka's state.dir",
+  },
+  applicationId: {
+    placeholder: 'ID',
+    decode: matching(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'is not an application.id of letters, digits, . _ and -'),
+    help: "Kafka's application.id",
+  },
+  processingGuarantee: {
+    placeholder: 'GUARANTEE',
+    decode: choice('at_least_once', 'exactly_once_v2', 'exactly_once', 'auto').transform((word) =>
+      word === 'exactly_once' ? 'exactly_once_v2' : word,
+    ),
+    help: "Kafka's processing.guarantee: at_least_once, exactly_once_v2, or auto for what is valid under both",
+  },
+  destination: {
+    placeholder: 'URL',
+    decode: z.string().superRefine((value, context) => {
+      const problem = destinationProblem(value);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+    }),
+    help: 'the object storage: file:///directory or s3://bucket/prefix',
+  },
+  instance: {
+    placeholder: 'NAME',
+    decode: name,
+    fallback: ({ hostName }) => ({ text: hostName, from: 'host name' }),
+    help: 'who this pod is; stable for a StatefulSet (default: the host name)',
+  },
+  lineage: {
+    placeholder: 'NAME',
+    decode: name,
+    fallback: ({ namespace }) =>
+      namespace === undefined
+        ? {
+            text: 'default',
+            warning: 'no lineage is set: histories of several clusters would mix',
+          }
+        : { text: namespace, from: 'namespace' },
+    help: "separates histories that must not mix (default: the pod's namespace)",
+  },
+  compression: {
+    placeholder: 'WORD',
+    decode: choice('zstd', 'none'),
+    fallback: 'zstd',
+    help: 'zstd or none',
+  },
+  concurrency: {
+    placeholder: 'NUMBER',
+    decode: quantity((value) => {
+      return /^\d{1,3}$/.test(value) && Number(value) <= 256 ? Number(value) : undefined;
+    }, 'is not a whole number from 1 to 256'),
+    fallback: '8',
+    help: 'objects in flight',
+  },
+  tasks: {
+    placeholder: 'TASKS',
+    decode: taskSelection,
+    fallback: 'auto',
+    help: 'what to restore: auto, all, none, or a list such as 0_0,0_1,global',
+  },
+  stateDirLimit: {
+    placeholder: 'SIZE',
+    decode: size,
+    help: "the volume's sizeLimit or the ephemeral-storage limit, which no pod can see",
+  },
+  maxBytes: {
+    placeholder: 'SIZE',
+    decode: size,
+    help: 'restore at most this much (default: 60 % of --state-dir-limit, else of the free space)',
+  },
+  maxAge: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallback: '23h',
+    help: "no state older than this is restored; must stay below the changelogs' delete.retention.ms",
+  },
+  maxLayout: {
+    placeholder: 'LAYOUT',
+    decode: choice('file', 'column-family'),
+    fallback: 'column-family',
+    help: 'file: restore nothing that Kafka Streams 4.2 and older cannot open; or column-family',
+  },
+  deadline: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallback: '5m',
+    help: 'stop restoring after this; what is installed stays, the rest starts cold',
+  },
+  stallTimeout: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallback: '60s',
+    help: 'stop restoring when no byte arrived for so long',
+  },
+  onFailure: {
+    placeholder: 'WORD',
+    decode: choice('continue', 'fail'),
+    fallback: 'continue',
+    help: 'continue: start cold and exit 0; or fail',
+  },
+  snapshot: {
+    placeholder: 'NAME',
+    decode: matching(/^[^\s/]+\/\d+$/, 'is not the name of a snapshot as list prints it, <epoch>/<n>'),
+    sources: ['flag'],
+    help: 'restore this snapshot; implies --on-failure fail',
+  },
+  to: {
+    placeholder: 'DIR',
+    decode: path,
+    sources: ['flag'],
+    help: 'fill another directory and leave no trace in the repository; implies --on-failure fail',
+  },
+  dryRun: {
+    placeholder: undefined,
+    decode: choice('true', 'false').transform((word) => word === 'true'),
+    fallback: 'false',
+    sources: ['flag'],
+    help: 'print what would be done and do nothing',
+  },
+  output: {
+    placeholder: 'FORMAT',
+    decode: choice('text', 'json'),
+    fallback: 'text',
+    help: 'text or json',
+  },
+  config: {
+    placeholder: 'FILE',
+    decode: path,
+    fallback: '/etc/warmstate/warmstate.yaml',
+    sources: ['flag', 'environment'],
+    help: 'the settings file; the default one may be absent',
+  },
+  logLevel: {
+    placeholder: 'LEVEL',
+    decode: choice('debug', 'info', 'warn', 'error'),
+    fallback: 'info',
+    help: 'debug, info, warn or error',
+  },
+  logFormat: {
+    placeholder: 'FORMAT',
+    decode: choice('auto', 'json', 'text'),
+    fallback: 'auto',
+    help: 'auto (text on a terminal, json elsewhere), json or text',
+  },
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingKey = keyof typeof SETTINGS;
+
+const COMMON = ['output', 'config', 'logLevel', 'logFormat'] as const;
+const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
+
+/** Which settings each command takes. A required one without a value refuses the command. */
+export const SETTINGS_OF = {
+  demo: { required: [], optional: ['config', 'logLevel', 'logFormat'] },
+  restore: {
+    required: ['applicationId', 'destination', 'instance', 'lineage'],
+    // biome-ignore format: a list to be read as one
+    optional: [
+      'stateDir', 'processingGuarantee', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
+      'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...COMMON,
+    ],
+  },
+  snapshot: {
+    required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
+    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', ...COMMON],
+  },
+  list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...COMMON] },
+  show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...COMMON] },
+  verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...COMMON] },
+  inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
+  config: {
+    required: [],
+    // biome-ignore format: a list to be read as one
+    optional: [
+      'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'compression',
+      'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline', 'stallTimeout',
+      'onFailure', ...COMMON,
+    ],
+  },
+} as const satisfies Record<CommandName, { required: readonly SettingKey[]; optional: readonly SettingKey[] }>;
+
+type Decoded<K extends SettingKey> = z.output<(typeof SETTINGS)[K]['decode']>;
+type Required<C extends CommandName> = (typeof SETTINGS_OF)[C]['required'][number];
+type Optional<C extends CommandName> = (typeof SETTINGS_OF)[C]['optional'][number];
+
+/** What a command is given: required settings and those with a fixed default are always there. */
+export type SettingsOf<C extends CommandName> = {
+  readonly [K in Required<C>]: Decoded<K>;
+} & {
+  readonly [K in Optional<C>]: (typeof SETTINGS)[K] extends { readonly fallback: string }
+    ? Decoded<K>
+    : Decoded<K> | undefined;
+};
+
+/** `maxAge` → `--max-age` */
+export function flagOf(key: SettingKey): string {
+  return `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `maxAge` → `WARMSTATE_MAX_AGE` */
+export function environmentNameOf(key: SettingKey): string {
+  return `WARMSTATE_${flagOf(key).slice(2).replaceAll('-', '_').toUpperCase()}`;
+}
+
+export function sourcesOf(key: SettingKey): readonly Source[] {
+  const setting: Setting<unknown> = SETTINGS[key];
+  return setting.sources ?? ['flag', 'environment', 'file'];
+}
+
+/** In the order of SETTINGS. */
+export function settingsOf(command: CommandName): readonly SettingKey[] {
+  const { required, optional } = SETTINGS_OF[command];
+  const taken = new Set<string>([...required, ...optional]);
+  return SETTING_KEYS.filter((key) => taken.has(key));
+}
+
+export const SETTING_KEYS: readonly SettingKey[] = Object.keys(SETTINGS).filter(isSettingKey);
+
+function isSettingKey(text: string): text is SettingKey {
+  return Object.hasOwn(SETTINGS, text);
+}
+
+export function isRequired(key: SettingKey, command: CommandName): boolean {
+  const { required }: { readonly required: readonly SettingKey[] } = SETTINGS_OF[command];
+  return required.includes(key);
+}
+
+/** The flags of a command as its help shows them. */
+export function flagsOf(command: CommandName): readonly Flag[] {
+  return settingsOf(command).map((key) => {
+    const { placeholder, help, fallback }: Setting<unknown> = SETTINGS[key];
+    const hasShownDefault = typeof fallback === 'string' && placeholder !== undefined;
+    const isDemanded = isRequired(key, command) && fallback === undefined;
+    return {
+      flag: flagOf(key),
+      placeholder,
+      help: `${help}${hasShownDefault ? ` (default: ${fallback})` : isDemanded ? ' (required)' : ''}`,
+    };
+  });
+}
+
+const DESTINATION_FORMS = 'is neither file:///directory nor s3://bucket/prefix';
+
+function destinationProblem(value: string): string | undefined {
+  const url = URL.parse(value);
+  if (url === null) return DESTINATION_FORMS;
+  if (url.username !== '' || url.password !== '') return 'holds credentials: they come from the environment';
+  const isDirectory = url.protocol === 'file:' && url.host === '' && value.startsWith('file:///');
+  const isBucket = url.protocol === 's3:' && url.host !== '';
+  return isDirectory || isBucket ? undefined : DESTINATION_FORMS;
+}
