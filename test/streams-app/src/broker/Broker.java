@@ -1,0 +1,70 @@
+package warmstate;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import kafka.Kafka;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.common.TopicPartition;
+
+/** One KRaft broker with what the tests ask of it: topics, records, offsets, groups. */
+public final class Broker {
+    private Broker() {}
+
+    public static void main(String[] arguments) throws Exception {
+        Arguments settings = new Arguments(arguments);
+        String bootstrap = settings.text("bootstrap");
+        Thread broker = new Thread(() -> Kafka.main(new String[] {settings.text("properties")}));
+        broker.setDaemon(true);
+        broker.start();
+
+        Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", 120_000, "retries", 1_000_000));
+        admin.describeCluster().clusterId().get();
+        Harness harness = new Harness();
+        harness.on("/topics", (query, body) -> createTopics(admin, query.text("topics"), query.number("partitions")));
+        harness.on("/feed", (query, body) -> Feed.send(bootstrap, query));
+        harness.on("/end-offsets", (query, body) -> body.append(Json.of(endOffsets(admin))));
+        harness.on("/committed-offsets", (query, body) -> body.append(Json.of(committedOffsets(admin, query.text("group")))));
+        harness.on("/members", (query, body) -> body.append(Json.of(Map.of("members", members(admin, query.text("group"))))));
+        harness.start();
+        broker.join();
+    }
+
+    private static void createTopics(Admin admin, String topics, int partitions) throws Exception {
+        Map<String, String> keep = Map.of("retention.ms", "-1");
+        admin.createTopics(List.of(
+            new NewTopic(topics + "-input", partitions, (short) 1).configs(keep),
+            new NewTopic(topics + "-table", partitions, (short) 1).configs(keep),
+            new NewTopic(topics + "-global", 2, (short) 1).configs(keep))).all().get();
+        endOffsets(admin); // Answered once every partition has its leader.
+    }
+
+    /** Of all partitions, as the next offset that will be written (not only what is committed). */
+    private static Map<String, String> endOffsets(Admin admin) throws Exception {
+        List<TopicPartition> partitions = new ArrayList<>();
+        admin.describeTopics(admin.listTopics().names().get()).allTopicNames().get().values().forEach(topic ->
+            topic.partitions().forEach(partition -> partitions.add(new TopicPartition(topic.name(), partition.partition()))));
+        return admin.listOffsets(partitions.stream().collect(Collectors.toMap(p -> p, p -> OffsetSpec.latest()))).all().get()
+            .entrySet().stream().collect(
+                Collectors.toMap(e -> e.getKey().toString(), e -> Long.toString(e.getValue().offset()), (a, b) -> a, TreeMap::new));
+    }
+
+    private static Map<String, String> committedOffsets(Admin admin, String group) throws Exception {
+        return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet().stream()
+            .filter(e -> e.getValue() != null)
+            .collect(Collectors.toMap(e -> e.getKey().toString(), e -> Long.toString(e.getValue().offset()), (a, b) -> a, TreeMap::new));
+    }
+
+    private static int members(Admin admin, String group) throws Exception {
+        try {
+            return admin.describeConsumerGroups(List.of(group)).describedGroups().get(group).get().members().size();
+        } catch (java.util.concurrent.ExecutionException error) {
+            if (error.getCause() instanceof org.apache.kafka.common.errors.GroupIdNotFoundException) return 0;
+            throw error;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Load } from '../model.ts';
+import { JavaProcess, runJava } from './java-process.ts';
+import { brokerClassPath } from './java-programs.ts';
+
+const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
+const FORMAT_TIMEOUT_MS = 120_000;
+
+/** A real Kafka broker (KRaft, one node) on free ports of 127.0.0.1, its data in a directory that goes with it. */
+export class Broker {
+  readonly bootstrap: string;
+  readonly #java: JavaProcess;
+  readonly #directory: string;
+  readonly #signal: AbortSignal;
+
+  private constructor(bootstrap: string, java: JavaProcess, directory: string, signal: AbortSignal) {
+    this.bootstrap = bootstrap;
+    this.#java = java;
+    this.#directory = directory;
+    this.#signal = signal;
+  }
+
+  /** Resolves when the broker answers. `signal` bounds everything that is asked of it later, too. */
+  static async start(signal: AbortSignal): Promise<Broker> {
+    const classPath = await brokerClassPath();
+    const [port, controllerPort] = await freePorts();
+    const bootstrap = `127.0.0.1:${port}`;
+    const directory = await mkdtemp(join(tmpdir(), 'warmstate-broker-'));
+    const properties = join(directory, 'server.properties');
+    await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory }));
+    await runJava(['-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties], {
+      timeoutMs: FORMAT_TIMEOUT_MS,
+      signal,
+    });
+    const java = await JavaProcess.start({
+      mainClass: 'warmstate.Broker',
+      classPath,
+      arguments: { properties, bootstrap },
+      logFile: join(directory, 'broker.log'),
+    });
+    const broker = new Broker(bootstrap, java, directory, signal);
+    try {
+      await broker.#java.request('/end-offsets', {}, signal);
+    } catch (error) {
+      await broker[Symbol.asyncDispose]();
+      throw error;
+    }
+    return broker;
+  }
+
+  /** Creates `<topics>-input`, `<topics>-table` (with `partitions`) and `<topics>-global` (with two). */
+  async createTopics(topics: string, partitions: number): Promise<void> {
+    await this.#java.request('/topics', { topics, partitions }, this.#signal);
+  }
+
+  /** Produces the records `from` (inclusive) to `to` (exclusive); all are acknowledged when it resolves. */
+  async feed(topics: string, load: Load, range: { readonly from: number; readonly to: number }): Promise<void> {
+    await this.#java.request('/feed', { topics, ...load, ...range }, this.#signal);
+  }
+
+  /** The next offset of every partition there is, changelogs too, by `topic-partition`. */
+  async endOffsets(): Promise<ReadonlyMap<string, bigint>> {
+    return offsetsOf(await this.#java.request('/end-offsets', {}, this.#signal));
+  }
+
+  /** The next offset that `group` will read, by `topic-partition`. */
+  async committedOffsets(group: string): Promise<ReadonlyMap<string, bigint>> {
+    return offsetsOf(await this.#java.request('/committed-offsets', { group }, this.#signal));
+  }
+
+  /** How many members the broker believes a group to have; a killed one counts until its session times out. */
+  async memberCount(group: string): Promise<number> {
+    const answer: unknown = JSON.parse(await this.#java.request('/members', { group }, this.#signal));
+    return Number(Object.entries(answer ?? {}).find(([name]) => name === 'members')?.[1]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#java.kill();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+function serverProperties(options: {
+  readonly bootstrap: string;
+  readonly controllerPort: number;
+  readonly directory: string;
+}): string {
+  const controller = `127.0.0.1:${options.controllerPort}`;
+  return [
+    'process.roles=broker,controller',
+    'node.id=1',
+    `listeners=PLAINTEXT://${options.bootstrap},CONTROLLER://${controller}`,
+    'controller.listener.names=CONTROLLER',
+    'listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    `controller.quorum.voters=1@${controller}`,
+    `log.dirs=${join(options.directory, 'log')}`,
+    'auto.create.topics.enable=false',
+    'offsets.topic.replication.factor=1',
+    'offsets.topic.num.partitions=4',
+    'transaction.state.log.replication.factor=1',
+    'transaction.state.log.min.isr=1',
+    'transaction.state.log.num.partitions=4',
+    'share.coordinator.state.topic.replication.factor=1',
+    'share.coordinator.state.topic.min.isr=1',
+    'group.initial.rebalance.delay.ms=0',
+    'group.streams.initial.rebalance.delay.ms=0',
+    'group.min.session.timeout.ms=1000',
+    'log.cleaner.dedupe.buffer.size=16777216', // Fits the small heap.
+    '',
+  ].join('\n');
+}
+
+function offsetsOf(json: string): ReadonlyMap<string, bigint> {
+  const parsed: unknown = JSON.parse(json);
+  return new Map(Object.entries(parsed ?? {}).map(([partition, offset]) => [partition, BigInt(String(offset))]));
+}
+
+/** Two different ports that were free a moment ago. */
+async function freePorts(): Promise<readonly [number, number]> {
+  const servers = [createServer(), createServer()] as const;
+  const listen = async (server: (typeof servers)[number]): Promise<number> => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+    await promise;
+    const address = server.address();
+    if (typeof address !== 'object' || address === null) throw new TypeError('a TCP server has a port');
+    return address.port;
+  };
+  const ports = [await listen(servers[0]), await listen(servers[1])] as const;
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

@@ -1,0 +1,220 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Failure } from '../../../src/base/failure.ts';
+import { contentsAfter, differences, type Load, STORES, type StoreContents, type StoreName } from '../model.ts';
+import type { Broker } from './broker.ts';
+import { type JavaEvent, JavaProcess } from './java-process.ts';
+import { applicationClassPath } from './java-programs.ts';
+
+export interface StreamsAppOptions {
+  readonly version: string;
+  readonly broker: Broker;
+  readonly applicationId: string;
+  readonly stateDir: string;
+  /** Prefix of the topics, as given to `Broker.createTopics`. */
+  readonly topics: string;
+  readonly guarantee: 'at_least_once' | 'exactly_once_v2';
+  readonly writeBufferBytes?: number;
+  readonly commitIntervalMs?: number;
+  readonly cacheBytes?: number;
+  readonly threads?: number;
+  /** How long the windowed store keeps, in the records' own time. */
+  readonly retentionMs?: number;
+  readonly signal: AbortSignal;
+}
+
+/** What the application's StateRestoreListener was told about one store of one task since the application started. */
+export interface Restoration {
+  readonly store: string;
+  /** `topic-partition` of the changelog. */
+  readonly changelog: string;
+  readonly startingOffset: bigint;
+  readonly endingOffset: bigint;
+  readonly totalRestored: bigint;
+}
+
+const RUNNING_TIMEOUT_MS = 180_000;
+const CLOSE_TIMEOUT_MS = 150_000;
+const CAUGHT_UP_TIMEOUT_MS = 300_000;
+const SESSION_TIMEOUT_MS = 3000;
+const POLL_MS = 200;
+
+/** The real Kafka Streams application of test/streams-app, in a process of its own. */
+export class StreamsApp {
+  readonly #java: JavaProcess;
+  readonly #options: StreamsAppOptions;
+  readonly #logDirectory: string;
+
+  private constructor(java: JavaProcess, options: StreamsAppOptions, logDirectory: string) {
+    this.#java = java;
+    this.#options = options;
+    this.#logDirectory = logDirectory;
+  }
+
+  /**
+   * Waits until the broker has forgotten an earlier life of the application, starts it and resolves when it is RUNNING.
+   * Throws `unavailable` with its log if it ends or dies of an exception before.
+   */
+  static async start(options: StreamsAppOptions): Promise<StreamsApp> {
+    const { signal } = options;
+    const classPath = await applicationClassPath(options.version);
+    await waitUntil(async () => (await options.broker.memberCount(options.applicationId)) === 0, {
+      what: `the group ${options.applicationId} to be empty`,
+      timeoutMs: 60_000,
+      signal,
+    });
+    const logDirectory = await mkdtemp(join(tmpdir(), 'warmstate-streams-app-'));
+    const java = await JavaProcess.start({
+      mainClass: 'warmstate.Application',
+      classPath,
+      arguments: argumentsOf(options),
+      logFile: join(logDirectory, 'application.log'),
+    });
+    const application = new StreamsApp(java, options, logDirectory);
+    try {
+      await application.#running();
+    } catch (error) {
+      await application[Symbol.asyncDispose]();
+      throw error;
+    }
+    return application;
+  }
+
+  /** What was restored since the start, in the order in which the stores were done. */
+  get restorations(): readonly Restoration[] {
+    return restorationsIn(this.#java.events);
+  }
+
+  /** Everything that the process said, in order: states, restorations, exceptions. */
+  get events(): readonly JavaEvent[] {
+    return this.#java.events;
+  }
+
+  async contentsOf(store: StoreName): Promise<StoreContents> {
+    const lines = (await this.#java.request('/dump', { store }, this.#options.signal)).split('\n').slice(0, -1);
+    return new Map(
+      lines.map((line) => {
+        const [key = '', value = ''] = line.split('\t');
+        return [key, value];
+      }),
+    );
+  }
+
+  /** Where the stores differ from what the records 0 to `records` - 1 must leave in them; no line means equal. */
+  async differencesFrom(records: number, load: Load): Promise<readonly string[]> {
+    const expected = contentsAfter(records, load);
+    const found: string[] = [];
+    for (const store of STORES) {
+      const lines = differences(await this.contentsOf(store), expected[store]);
+      found.push(...lines.map((line) => `${store} ${line}`));
+    }
+    return found;
+  }
+
+  /** Resolves when everything in the topics is processed and committed: the records 0 to `records` - 1 of `load`. */
+  async caughtUp(records: number, load: Load): Promise<void> {
+    const { broker, applicationId, topics, signal } = this.#options;
+    const bounds = { timeoutMs: CAUGHT_UP_TIMEOUT_MS, signal };
+    await waitUntil(
+      async () => {
+        const ends = await broker.endOffsets();
+        const committed = await broker.committedOffsets(applicationId);
+        const read = [...ends].filter(([partition]) => new RegExp(`^${topics}-(input|table)-\\d+$`).test(partition));
+        return read.every(([partition, end]) => (committed.get(partition) ?? 0n) === end);
+      },
+      { what: `${applicationId} to commit the ends of its topics`, ...bounds },
+    );
+    // Nothing is committed for a global table: its contents tell.
+    const { glob } = contentsAfter(records, load);
+    await waitUntil(async () => differences(await this.contentsOf('glob'), glob).length === 0, {
+      what: `${applicationId} to read its global table to the end`,
+      ...bounds,
+    });
+  }
+
+  /** Closes Kafka Streams cleanly and ends the process. */
+  async close(): Promise<void> {
+    const signal = AbortSignal.any([this.#options.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]);
+    const answer = await this.#java.request('/close', {}, signal);
+    if (answer !== '{"closed":true}')
+      throw new Failure('deadline', `${this.#options.applicationId} did not close: ${answer}`);
+    await this.#java.kill();
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    await this.#java.kill();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#java.kill();
+    await rm(this.#logDirectory, { recursive: true, force: true });
+  }
+
+  async #running(): Promise<void> {
+    const outcome = await this.#java.waitFor(
+      (events) =>
+        events.find(
+          (event) => event.event === 'exception' || event['state'] === 'RUNNING' || event['state'] === 'ERROR',
+        ),
+      { what: 'run', timeoutMs: RUNNING_TIMEOUT_MS, signal: this.#options.signal },
+    );
+    if (outcome['state'] !== 'RUNNING') {
+      throw new Failure(
+        'unavailable',
+        `cannot start ${this.#options.applicationId}: ${JSON.stringify(this.#java.events, undefined, 2)}`,
+      );
+    }
+  }
+}
+
+function argumentsOf(options: StreamsAppOptions): Readonly<Record<string, string | number>> {
+  const is28 = options.version.startsWith('2.');
+  return {
+    applicationId: options.applicationId,
+    bootstrap: options.broker.bootstrap,
+    stateDir: options.stateDir,
+    topics: options.topics,
+    // The second version of exactly-once was called beta until 3.0.
+    guarantee: is28 && options.guarantee === 'exactly_once_v2' ? 'exactly_once_beta' : options.guarantee,
+    writeBufferBytes: options.writeBufferBytes ?? 16 * 1024 * 1024, // Kafka's own default.
+    commitIntervalMs: options.commitIntervalMs ?? 500,
+    cacheBytes: options.cacheBytes ?? 0, // Every record reaches store and changelog.
+    threads: options.threads ?? 1,
+    retentionMs: options.retentionMs ?? 24 * 60 * 60_000,
+    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  };
+}
+
+function restorationsIn(events: readonly JavaEvent[]): readonly Restoration[] {
+  const starts = new Map<string, JavaEvent>();
+  const restorations: Restoration[] = [];
+  for (const event of events) {
+    const changelog = `${String(event['topic'])}-${String(event['partition'])}`;
+    if (event.event === 'restoreStart') starts.set(changelog, event);
+    const start = starts.get(changelog);
+    if (event.event !== 'restoreEnd' || start === undefined) continue;
+    restorations.push({
+      store: String(event['store']),
+      changelog,
+      startingOffset: BigInt(String(start['startingOffset'])),
+      endingOffset: BigInt(String(start['endingOffset'])),
+      totalRestored: BigInt(String(event['totalRestored'])),
+    });
+  }
+  return restorations;
+}
+
+async function waitUntil(
+  isDone: () => Promise<boolean>,
+  options: { readonly what: string; readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<void> {
+  const deadlineMs = performance.now() + options.timeoutMs;
+  while (!(await isDone())) {
+    if (performance.now() > deadlineMs)
+      throw new Failure('deadline', `waited more than ${options.timeoutMs} ms for ${options.what}`);
+    await delay(POLL_MS, undefined, { signal: options.signal });
+  }
+}
