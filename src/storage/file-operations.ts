@@ -59,8 +59,7 @@ export const nodeFileOperations: FileOperations = {
 
 async function syncDirectory(path: string): Promise<void> {
   await using handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  // Some mounted volumes cannot sync a directory; there a rename is as durable as the volume makes it.
-  await succeeds(handle.sync(), 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP');
+  await handle.sync();
 }
 
 /** What `work` gives, or undefined if it fails with one of the error codes. */

@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Random } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
-import { type FileOperations, succeeds, translated, unless } from './file-operations.ts';
+import { type FileOperations, translated, unless } from './file-operations.ts';
 import { objectKeySegments } from './object-key.ts';
 import type { ObjectFacts } from './object-store.ts';
 
@@ -48,8 +48,14 @@ export async function lookAt(place: FilePlace, key: string): Promise<Stats | und
  * One that is gone was emptied by a delete.
  */
 export async function syncFolders({ files, root }: FilePlace, folders: readonly string[]): Promise<void> {
-  for (const folder of ['', ...folders].toReversed())
-    await succeeds(files.syncDirectory(join(root, folder)), 'ENOENT', 'ENOTDIR');
+  for (const folder of ['', ...folders].toReversed()) {
+    await unless(syncFolder(files, join(root, folder)), 'ENOENT', 'ENOTDIR');
+  }
+}
+
+/** Some mounted volumes cannot sync a directory; there a rename is as durable as the volume makes it. */
+export async function syncFolder(files: FileOperations, path: string): Promise<void> {
+  await unless(files.syncDirectory(path), 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP');
 }
 
 export function isALink(path: string): Failure {

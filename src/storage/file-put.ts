@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { Failure } from '../base/failure.ts';
 import { announcedChunks } from './body.ts';
 import { type FileOperations, succeeds, translated, unless } from './file-operations.ts';
-import { type FilePlace, factsOf, foldersOf, lookAt, pathOf, syncFolders } from './file-place.ts';
+import { type FilePlace, factsOf, foldersOf, lookAt, pathOf, syncFolder, syncFolders } from './file-place.ts';
 import type { ObjectBody, ObjectFacts } from './object-store.ts';
 
 /** Where puts write before they rename; the dot keeps it apart from every key. */
@@ -50,7 +50,7 @@ async function makeFolderDurably(files: FileOperations, path: string): Promise<v
     await makeFolderDurably(files, dirname(path));
     await make();
   }
-  await files.syncDirectory(dirname(path));
+  await syncFolder(files, dirname(path));
 }
 
 async function writeAndClose(

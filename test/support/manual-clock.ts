@@ -13,7 +13,7 @@ export class ManualClock implements Clock {
   #sleepers: readonly Sleeper[] = [];
   readonly #sleepsPass: boolean;
 
-  /** With `sleepsPass`, who sleeps moves the clock and goes on at once. */
+  /** With `sleepsPass`, who sleeps moves the clock and goes on at once; not for who sleeps to watch others. */
   constructor(options: { readonly startMs?: number; readonly sleepsPass?: boolean } = {}) {
     this.#wallMs = options.startMs ?? 1_750_000_000_000;
     this.#sleepsPass = options.sleepsPass ?? false;

@@ -42,6 +42,8 @@ export type Fault =
   | { readonly kind: 'delay'; readonly ms: number }
   /** Get: the body ends after so many bytes, in the Failure `corrupt` that the port promises. */
   | { readonly kind: 'truncate'; readonly keptBytes: number }
+  /** Get: after so many bytes no more come, until the caller gives up. */
+  | { readonly kind: 'stall'; readonly keptBytes: number }
   /** Get: one bit of the body is wrong. */
   | { readonly kind: 'flip' }
   /** List: as it was so long ago. No server that we support does this; what must be safe even then is tested with it. */
@@ -201,7 +203,8 @@ export class SimulatedStore implements ObjectStore {
   /** One buffer for all chunks, spoiled as soon as the next one is asked for: who keeps a chunk finds rubbish in it. */
   async *#chunksOf(key: string, bytes: Uint8Array, fault: Fault | undefined): AsyncGenerator<Uint8Array> {
     const flippedAt = fault?.kind === 'flip' ? Math.floor(this.#random.fraction() * bytes.byteLength) : -1;
-    const end = fault?.kind === 'truncate' ? Math.min(fault.keptBytes, bytes.byteLength) : bytes.byteLength;
+    const isCut = fault?.kind === 'truncate' || fault?.kind === 'stall';
+    const end = isCut ? Math.min(fault.keptBytes, bytes.byteLength) : bytes.byteLength;
     const buffer = new Uint8Array(1 + Math.floor(this.#random.fraction() * 64 * 1024));
     for (let position = 0; position < end; position += buffer.byteLength) {
       const chunk = buffer.subarray(0, Math.min(buffer.byteLength, end - position));
@@ -210,6 +213,7 @@ export class SimulatedStore implements ObjectStore {
       yield chunk;
       buffer.fill(0xdb);
     }
+    if (fault?.kind === 'stall') await new Promise(() => undefined);
     if (end < bytes.byteLength) throw this.#cutShort(key, end, bytes.byteLength);
     this.#end('get', key, fault);
   }
