@@ -16,7 +16,7 @@ import {
   time,
   variants,
 } from '../base/json-codec.ts';
-import type { TaskMemory } from '../streams/quality.ts';
+import type { CheckpointWatch, TaskMemory } from '../streams/quality.ts';
 import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
 import type {
   ArchivedFile,
@@ -132,7 +132,7 @@ const taskMemory = object<TaskMemory>({
     nameText,
     object<{ mtimeNs: bigint; children: readonly string[] }>({ mtimeNs: signedDigits, children: list(nameText) }),
   ),
-  watch: object<{ sinceMs: number; sequences: bigint }>({ sinceMs: named('since', time), sequences: digits }),
+  watch: object<CheckpointWatch>({ sinceMs: named('since', time), writes: digits, looksExactlyOnce: flag }),
 });
 
 export const documentShape: Codec<SnapshotDocument> = checked(

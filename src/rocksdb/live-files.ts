@@ -15,8 +15,11 @@ export interface LiveFiles {
   readonly columnFamilies: readonly string[];
   /** The greatest largest sequence number of any table that an edit ever added; 0 where none was. */
   readonly greatestSequence: bigint;
-  /** Some edit deleted a table (a move to another level is one too), or dropped a column family that had some. */
-  readonly deletedTables: boolean;
+  /**
+   * What was written last is in no live table: an edit took the table with the greatest sequence number away and
+   * added none (a compaction in which deletions met all that they delete), or the tables that came of it are gone.
+   */
+  readonly newestDropped: boolean;
 }
 
 export interface LiveTable {
@@ -49,7 +52,8 @@ export class ManifestReplay {
   readonly #families = new Map<number, ColumnFamily>([[0, new ColumnFamily(0, Buffer.from('default'))]]);
   readonly #database: DatabaseState = emptyDatabase();
   #greatestSequence = 0n;
-  #deletedTables = false;
+  /** The greatest largest sequence number of any table that went without a successor. */
+  #droppedSequence = 0n;
   /** The edits of an atomic group that is not complete yet. */
   #group: VersionEdit[] = [];
   #trustedBytes = 0;
@@ -86,7 +90,7 @@ export class ManifestReplay {
 
   /**
    * A manifest that says in one snapshot what the trusted prefix says in its edits. It holds no trace of what was
-   * deleted, so of `live()` it keeps all but `deletedTables` and what `greatestSequence` knew of deleted tables.
+   * deleted, so of `live()` it keeps all but `newestDropped` and what `greatestSequence` knew of deleted tables.
    */
   compact(): Uint8Array {
     this.#throwIfFailed();
@@ -142,11 +146,12 @@ export class ManifestReplay {
       if (files > 0) throw new Failure('corrupt', 'edit of no column family adds or deletes files');
     } else {
       this.#refuseSharedNumbers(edit, family);
+      if (edit.newTables.length === 0)
+        this.#noteDropped(edit.deletedTables.map(({ number }) => family.tables.get(number)));
       family.applyFiles(edit);
       applyFamilyFields(edit, family);
       if (edit.logNumber !== undefined) this.#database.hasLogNumber = true;
     }
-    if (edit.deletedTables.length > 0) this.#deletedTables = true;
     for (const { largestSequence } of edit.newTables) {
       if (largestSequence > this.#greatestSequence) this.#greatestSequence = largestSequence;
     }
@@ -168,9 +173,17 @@ export class ManifestReplay {
       throw new Failure('corrupt', `edit is about column family ${id}, which is not there`);
     }
     if (!edit.dropsColumnFamily) return present;
-    if (present.tables.size > 0) this.#deletedTables = true;
+    this.#noteDropped([...present.tables.values()]);
     this.#families.delete(id);
     return undefined;
+  }
+
+  #noteDropped(tables: readonly (NewTable | undefined)[]): void {
+    for (const table of tables) {
+      if (table !== undefined && table.largestSequence > this.#droppedSequence) {
+        this.#droppedSequence = table.largestSequence;
+      }
+    }
   }
 
   /** File numbers are the database's: two column families cannot have the same table. */
@@ -185,6 +198,12 @@ export class ManifestReplay {
     }
   }
 
+  /** Without any table all is dropped; the numbers alone do not show it, for the lowest level has none. */
+  #hasDroppedNewest(families: readonly ColumnFamily[]): boolean {
+    if (this.#greatestSequence === 0n) return false;
+    return this.#droppedSequence === this.#greatestSequence || families.every(({ tables }) => tables.size === 0);
+  }
+
   #collect(): LiveFiles {
     const families = [...this.#families.values()].sort((a, b) => a.id - b.id);
     return {
@@ -197,7 +216,7 @@ export class ManifestReplay {
         .sort((a, b) => a.number - b.number),
       columnFamilies: families.map(({ name }) => name),
       greatestSequence: this.#greatestSequence,
-      deletedTables: this.#deletedTables,
+      newestDropped: this.#hasDroppedNewest(families),
     };
   }
 }

@@ -1,8 +1,9 @@
 import type { FileFacts } from '../base/file-access.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
+import { findMissing, type ParentMemory } from './completeness.ts';
 import { coverStores, keepsOwnOffsets } from './offsets.ts';
 import type { Explanation, Reason } from './reason.ts';
-import { type ParentDirectory, segmentStart } from './state-directory.ts';
+import { GLOBAL_TASK, type ParentDirectory } from './state-directory.ts';
 
 /** Why an entry may be trusted. */
 export type Quality = 'clean' | 'live' | 'transactional';
@@ -29,7 +30,8 @@ export interface DatabaseSight {
   readonly columnFamilies: readonly string[];
   /** The greatest sequence number of any table that the manifest ever added. */
   readonly greatestSequence: bigint;
-  readonly deletedTables: boolean;
+  /** What was written last is in no live table: deletions met all that they delete, and both were dropped. */
+  readonly newestDropped: boolean;
   readonly tables: readonly { readonly mtimeNs: bigint; readonly birthtimeNs: bigint }[];
 }
 
@@ -51,13 +53,22 @@ export interface TaskMemory {
   /** Per database, by its path below the task directory, as of the last look. */
   readonly databases: ReadonlyMap<string, { readonly manifest: string; readonly greatestSequence: bigint }>;
   /** Per parent of stores or segments, as of the last look that found nothing missing (D2, D4). */
-  readonly parents: ReadonlyMap<string, { readonly mtimeNs: bigint; readonly children: readonly string[] }>;
-  /** Since when the checkpoint has stood still, and the sum of the sequence numbers then (Q7). */
-  readonly watch: { readonly sinceMs: number; readonly sequences: bigint };
+  readonly parents: ReadonlyMap<string, ParentMemory>;
+  readonly watch: CheckpointWatch;
+}
+
+/** How long a checkpoint, or its absence, has stood still, and what was written meanwhile (Q7). */
+export interface CheckpointWatch {
+  readonly sinceMs: number;
+  /** By how much sequence numbers were seen to grow since. */
+  readonly writes: bigint;
+  /** Once it did while the application ran: stays so until there is another checkpoint, also after a kill. */
+  readonly looksExactlyOnce: boolean;
 }
 
 export interface JudgeContext {
   readonly applicationId: string;
+  /** Wall clock, read after the look: what is stamped later lies in the future. */
   readonly nowMs: number;
   /** Whether the application's lock is held. */
   readonly isRunning: boolean;
@@ -85,10 +96,22 @@ export interface Judgement {
 /** Decides what one look at a task is worth under each guarantee, by the rules Q, C and D of docs/quality.md. */
 export function judge(sight: TaskSight, context: JudgeContext): Judgement {
   const memory = isSameDirectory(sight, context.memory) ? context.memory : undefined;
-  const whole = findMissing(sight, memory, context.nowMs);
+  const { checkpoint } = sight;
+  const missing = findMissing(sight.parents, memory?.parents, {
+    stateTimeNs: checkpoint?.mtimeNs,
+    nowMs: context.nowMs,
+  });
+  const cover =
+    checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), context.applicationId);
+  const leftOut = cover?.kind === 'covered' ? cover.leftOut : [];
   const passed = isCovered(sight, memory, context);
   const tainted = isTainted(sight, memory);
-  const next = remember(sight, { memory, passed, tainted, isWhole: whole === undefined, nowMs: context.nowMs });
+  const next = remember(sight, memory, {
+    passed,
+    tainted,
+    isWhole: missing === undefined,
+    watch: watchCheckpoint(sight, memory, { context, leftOut }),
+  });
   const refuse = (why: Explanation): Judgement => {
     const verdict = { kind: 'refused', why } as const;
     return { atLeastOnce: verdict, exactlyOnce: verdict, stores: new Set(), leftOut: [], memory: next };
@@ -96,18 +119,15 @@ export function judge(sight: TaskSight, context: JudgeContext): Judgement {
 
   const unsupported = findUnsupported(sight);
   if (unsupported !== undefined) return refuse(unsupported);
-  if (whole !== undefined) return refuse(whole);
-  if (sight.checkpoint === undefined)
-    return { ...withoutCheckpoint(context, next), stores: new Set(), leftOut: [], memory: next };
-
-  const cover = coverStores(sight.checkpoint.content, storesOf(sight), context.applicationId);
+  if (missing !== undefined) return refuse(missing);
+  if (cover === undefined) return { ...withoutCheckpoint(context, next), stores: new Set(), leftOut: [], memory: next };
   if (cover.kind === 'refused') return refuse(cover.why);
   if (cover.stores.size === 0) return refuse({ reason: 'no_offset', message: 'no store has an offset yet' });
   return {
-    atLeastOnce: judgeAtLeastOnce(context, { passed, next }),
-    exactlyOnce: judgeExactlyOnce({ passed, tainted }),
+    atLeastOnce: judgeAtLeastOnce(context, next),
+    exactlyOnce: judgeExactlyOnce(next),
     stores: cover.stores,
-    leftOut: cover.leftOut,
+    leftOut,
     memory: next,
   };
 }
@@ -120,7 +140,7 @@ export function verdictUnder(guarantee: Guarantee, judgement: Pick<Judgement, 'a
     case 'exactly_once_v2':
       return judgement.exactlyOnce;
     case 'auto':
-      return judgement.atLeastOnce.kind === 'refused' ? judgement.atLeastOnce : judgement.exactlyOnce;
+      return judgement.exactlyOnce.kind === 'refused' ? judgement.exactlyOnce : judgement.atLeastOnce;
   }
 }
 
@@ -129,40 +149,35 @@ export function stateTimeMs(sight: TaskSight): number | undefined {
   return sight.checkpoint === undefined ? undefined : Number(sight.checkpoint.mtimeNs / 1_000_000n);
 }
 
-function judgeAtLeastOnce(
-  context: JudgeContext,
-  state: { readonly passed: boolean; readonly next: TaskMemory },
-): Verdict {
-  const signature = findExactlyOnceSignature(context, state.next);
-  if (signature !== undefined) return refused('looks_exactly_once', signature);
+function judgeAtLeastOnce(context: JudgeContext, look: TaskMemory): Verdict {
   // Q8: an installed directory that was not opened since is worth what it was worth when it was captured.
   if (context.installedQuality !== undefined) return { kind: 'valid', quality: context.installedQuality };
-  return { kind: 'valid', quality: state.passed ? 'clean' : 'live' };
+  if (look.passed) return { kind: 'valid', quality: 'clean' };
+  if (look.watch.looksExactlyOnce) return refused('looks_exactly_once', describeSignature(context, look.watch));
+  return { kind: 'valid', quality: 'live' };
 }
 
-function judgeExactlyOnce(state: { readonly passed: boolean; readonly tainted: boolean }): Verdict {
-  if (state.tainted) {
+function judgeExactlyOnce(look: TaskMemory): Verdict {
+  if (look.tainted) {
     return refused(
       'unclean_restart',
       'the application was started over tables that no checkpoint covered; they may hold writes of aborted transactions',
     );
   }
-  if (state.passed) return { kind: 'valid', quality: 'clean' };
+  if (look.passed) return { kind: 'valid', quality: 'clean' };
   return refused(
     'exactly_once_running',
     'tables are newer than .checkpoint and may hold writes of aborted transactions',
   );
 }
 
-function withoutCheckpoint(context: JudgeContext, next: TaskMemory): Pick<Judgement, 'atLeastOnce' | 'exactlyOnce'> {
-  const signature = findExactlyOnceSignature(context, next);
+function withoutCheckpoint(context: JudgeContext, look: TaskMemory): Pick<Judgement, 'atLeastOnce' | 'exactlyOnce'> {
   return {
-    atLeastOnce:
-      signature === undefined
-        ? refused('no_offset', 'there is no .checkpoint, so nothing says how far the stores are')
-        : refused('looks_exactly_once', signature),
-    exactlyOnce: next.tainted
-      ? judgeExactlyOnce({ passed: false, tainted: true })
+    atLeastOnce: look.watch.looksExactlyOnce
+      ? refused('looks_exactly_once', describeSignature(context, look.watch))
+      : refused('no_offset', 'there is no .checkpoint, so nothing says how far the stores are'),
+    exactlyOnce: look.tainted
+      ? judgeExactlyOnce(look)
       : refused('exactly_once_running', 'there is no .checkpoint: it is written when the task is closed'),
   };
 }
@@ -183,86 +198,42 @@ function findUnsupported(sight: TaskSight): Explanation | undefined {
   };
 }
 
-/** D2 and D4: whether a directory is missing that was here, or may be. */
-function findMissing(sight: TaskSight, memory: TaskMemory | undefined, nowMs: number): Explanation | undefined {
-  for (const path of memory?.parents.keys() ?? []) {
-    if (!sight.parents.has(path)) return { reason: 'being_deleted', message: `${path} is gone` };
-  }
-  for (const [path, parent] of sight.parents) {
-    const before = memory?.parents.get(path);
-    const lost = before === undefined ? undefined : findLost(parent, before.children);
-    if (lost !== undefined) return { reason: 'being_deleted', message: `${path}/${lost} is gone` };
-    const unexplained = findUnexplainedChange(path, parent, { sight, before, nowMs });
-    if (unexplained !== undefined) return unexplained;
-  }
-  return undefined;
-}
-
-/** D4: stores never go, segments only from the oldest on. */
-function findLost(parent: ParentDirectory, before: readonly string[]): string | undefined {
-  const present = new Set(parent.children);
-  const firstKept = parent.kind === 'segments' ? before.findIndex((child) => present.has(child)) : 0;
-  // All segments gone at once is no expiry unless newer ones came.
-  if (firstKept < 0) return parent.children.length > 0 ? undefined : before[0];
-  return before.slice(firstKept).find((child) => !present.has(child));
-}
-
-/** A deletion takes some milliseconds; whatever changed this long ago is no deletion under way. */
-const SETTLED_MS = 10_000;
-
-function findUnexplainedChange(
-  path: string,
-  parent: ParentDirectory,
-  context: {
-    readonly sight: TaskSight;
-    readonly before: { readonly mtimeNs: bigint; readonly children: readonly string[] } | undefined;
-    readonly nowMs: number;
-  },
-): Explanation | undefined {
-  const { sight, before, nowMs } = context;
-  if (sight.checkpoint === undefined) return undefined; // Refused for want of offsets anyhow.
-  if (parent.facts.mtimeNs <= sight.checkpoint.mtimeNs) return undefined;
-  if (before?.mtimeNs === parent.facts.mtimeNs) return undefined;
-  const isExpiryOrGrowth =
-    before !== undefined && parent.kind === 'segments' && addsOnlyNewer(path, parent.children, before.children);
-  if (!isExpiryOrGrowth) {
-    return {
-      reason: 'changing',
-      message: `${path} changed after .checkpoint was written; waits for the next checkpoint`,
-    };
-  }
-  const settledNs = parent.facts.mtimeNs + BigInt(SETTLED_MS) * 1_000_000n;
-  if (BigInt(Math.floor(nowMs)) * 1_000_000n >= settledNs) return undefined;
-  return { reason: 'changing', message: `${path} changed less than ${SETTLED_MS / 1000} s ago` };
-}
-
-function addsOnlyNewer(store: string, children: readonly string[], before: readonly string[]): boolean {
-  const newestBefore = segmentStart(store, before.at(-1) ?? '');
-  if (newestBefore === undefined) return true;
-  return children.every((child) => before.includes(child) || (segmentStart(store, child) ?? 0n) > newestBefore);
-}
-
 /** Whether the checkpoint covers everything that is on disk: Q1 with Q4 and Q5, or Q2. */
 function isCovered(sight: TaskSight, memory: TaskMemory | undefined, context: JudgeContext): boolean {
   if (sight.checkpoint === undefined) return false;
   if (context.installedQuality !== undefined) return context.installedQuality === 'clean';
-  return coversByStamps(sight, sight.checkpoint.mtimeNs, context) || coversByMemory(sight, memory);
+  const { mtimeNs } = sight.checkpoint;
+  const isDated = !context.clockSteppedBack && hasNoFutureStamp(sight, mtimeNs, context.nowMs);
+  const isVisible = sight.databases.every((database) => !database.newestDropped || isOlder(database, sight, memory));
+  return (isDated && isVisible && coversByStamps(sight, mtimeNs)) || coversByMemory(sight, memory);
 }
 
-/** Kernels stamp in ticks of 1 to 10 ms; a file system with coarser stamps shows it by round numbers. */
+/** Q5: a clock that jumped makes later writes look older. */
+function hasNoFutureStamp(sight: TaskSight, checkpointNs: bigint, nowMs: number): boolean {
+  const latestNs = BigInt(Math.floor(nowMs) + 1) * 1_000_000n;
+  const tables = sight.databases.flatMap((database) => database.tables);
+  const stamps = [checkpointNs, ...tables.flatMap(({ mtimeNs, birthtimeNs }) => [mtimeNs, birthtimeNs])];
+  return stamps.every((stamp) => stamp <= latestNs);
+}
+
+/**
+ * Q4: what was dropped has no stamp any more, so it may have been written after the checkpoint; not where the
+ * database held all of it already when the checkpoint was still another one.
+ */
+function isOlder(database: DatabaseSight, sight: TaskSight, memory: TaskMemory | undefined): boolean {
+  if (memory === undefined || isSameCheckpoint(sight, memory)) return false;
+  const before = memory.databases.get(database.path);
+  return before?.manifest === database.manifest && before.greatestSequence === database.greatestSequence;
+}
+
+/** A write buffer cannot fill and be flushed within a kernel's tick; coarser stamps show themselves by round numbers. */
 const COARSE_NS = 10_000_000n;
 
 /** Q1: no live table is newer than the checkpoint. */
-function coversByStamps(sight: TaskSight, checkpointNs: bigint, context: JudgeContext): boolean {
-  const nowNs = BigInt(Math.ceil(context.nowMs)) * 1_000_000n;
-  const tables = sight.databases.flatMap((database) => database.tables);
-  const stamps = [checkpointNs, ...tables.map((table) => table.mtimeNs)];
-  // Q5: a clock that jumped makes later writes look older.
-  if (context.clockSteppedBack || stamps.some((stamp) => stamp > nowNs)) return false;
-  // Q4: what is empty now, but was not, held a flush that compacted to nothing.
-  if (sight.databases.some((database) => database.tables.length === 0 && database.deletedTables)) return false;
-  const isCoarse = stamps.every((stamp) => stamp % COARSE_NS === 0n);
+function coversByStamps(sight: TaskSight, checkpointNs: bigint): boolean {
+  const isCoarse = checkpointNs % COARSE_NS === 0n;
   const isAfter = (stamp: bigint): boolean => (isCoarse ? stamp >= checkpointNs : stamp > checkpointNs);
+  const tables = sight.databases.flatMap((database) => database.tables);
   // A compaction that runs across the checkpoint ends after it and holds nothing newer: its table was born before.
   return !tables.some((table) => isAfter(table.mtimeNs) && (table.birthtimeNs === 0n || isAfter(table.birthtimeNs)));
 }
@@ -278,64 +249,78 @@ function coversByMemory(sight: TaskSight, memory: TaskMemory | undefined): boole
   });
 }
 
-/** Q6: tables that no checkpoint covered were there when a database was opened anew. */
+/**
+ * Q6: tables that no checkpoint covered were there when a database was opened anew. Not those of a database that
+ * never had any, which is made under one manifest and opened with the next, nor of global stores, into which no
+ * transaction writes.
+ */
 function isTainted(sight: TaskSight, memory: TaskMemory | undefined): boolean {
-  if (memory === undefined) return false;
+  if (memory === undefined || sight.task === GLOBAL_TASK) return false;
   const wasOpenedAnew = sight.databases.some((database) => {
     const before = memory.databases.get(database.path);
-    return before !== undefined && before.manifest !== database.manifest;
+    if (before === undefined || before.manifest === database.manifest) return false;
+    return before.greatestSequence > 0n || database.greatestSequence > 0n;
   });
   return memory.tainted || (!memory.passed && wasOpenedAnew);
 }
 
 /** How long, and over how many writes, a checkpoint may stand still under at-least-once, which rewrites it every 10,000 records. */
 const SIGNATURE_MS = 5 * 60_000;
-const SIGNATURE_SEQUENCES = 50_000n;
+const SIGNATURE_WRITES = 50_000n;
 
 /** Q7: under at-least-once a checkpoint does not stand still while so much is written. */
-function findExactlyOnceSignature(context: JudgeContext, next: TaskMemory): string | undefined {
-  const grown = sumSequences(next) - next.watch.sequences;
-  const stoodMs = context.nowMs - next.watch.sinceMs;
-  if (!context.isRunning || stoodMs < SIGNATURE_MS || grown <= SIGNATURE_SEQUENCES) return undefined;
-  return `${grown} writes in ${Math.floor(stoodMs / 60_000)} min without a new .checkpoint: the application seems to run exactly-once`;
+function watchCheckpoint(
+  sight: TaskSight,
+  memory: TaskMemory | undefined,
+  look: { readonly context: JudgeContext; readonly leftOut: readonly string[] },
+): CheckpointWatch {
+  const { nowMs, isRunning } = look.context;
+  if (memory === undefined || !isSameCheckpoint(sight, memory)) {
+    return { sinceMs: nowMs, writes: 0n, looksExactlyOnce: false };
+  }
+  const { sinceMs, looksExactlyOnce } = memory.watch;
+  // What has no changelog moves no checkpoint.
+  const logged = sight.databases.filter((database) => !look.leftOut.includes(database.store));
+  const writes = logged.reduce((sum, one) => sum + countWrites(one, memory), memory.watch.writes);
+  const isSignature = isRunning && nowMs - sinceMs >= SIGNATURE_MS && writes > SIGNATURE_WRITES;
+  return { sinceMs, writes, looksExactlyOnce: looksExactlyOnce || isSignature };
+}
+
+/** Since the last look. Not from 0 on: a compaction to the lowest level takes the sequence numbers off old tables. */
+function countWrites(database: DatabaseSight, memory: TaskMemory): bigint {
+  const before = memory.databases.get(database.path)?.greatestSequence;
+  if (before === undefined) return database.greatestSequence;
+  return before > 0n && database.greatestSequence > before ? database.greatestSequence - before : 0n;
+}
+
+function describeSignature(context: JudgeContext, watch: CheckpointWatch): string {
+  const minutes = Math.floor((context.nowMs - watch.sinceMs) / 60_000);
+  return `${watch.writes} writes in ${minutes} min without a new .checkpoint: the application seems to run exactly-once`;
 }
 
 function remember(
   sight: TaskSight,
-  look: {
-    readonly memory: TaskMemory | undefined;
-    readonly passed: boolean;
-    readonly tainted: boolean;
-    readonly isWhole: boolean;
-    readonly nowMs: number;
-  },
+  memory: TaskMemory | undefined,
+  look: Pick<TaskMemory, 'passed' | 'tainted' | 'watch'> & { readonly isWhole: boolean },
 ): TaskMemory {
-  const databases = new Map(
-    sight.databases.map(({ path, manifest, greatestSequence }) => [path, { manifest, greatestSequence }] as const),
-  );
+  const { device, inode, birthtimeNs } = sight.facts;
+  const { checkpoint } = sight;
   const parents = new Map(
     [...sight.parents].map(([path, { facts, children }]) => [path, { mtimeNs: facts.mtimeNs, children }] as const),
   );
-  const stands = look.memory !== undefined && isSameCheckpoint(sight, look.memory);
   return {
-    device: sight.facts.device,
-    inode: sight.facts.inode,
-    birthtimeNs: sight.facts.birthtimeNs,
-    checkpoint:
-      sight.checkpoint === undefined ? undefined : { inode: sight.checkpoint.inode, mtimeNs: sight.checkpoint.mtimeNs },
+    device,
+    inode,
+    birthtimeNs,
+    checkpoint: checkpoint === undefined ? undefined : { inode: checkpoint.inode, mtimeNs: checkpoint.mtimeNs },
     passed: look.passed,
     tainted: look.tainted,
-    databases,
-    parents: look.isWhole ? parents : (look.memory?.parents ?? new Map()),
-    watch:
-      stands && look.memory !== undefined
-        ? look.memory.watch
-        : { sinceMs: look.nowMs, sequences: sumSequences({ databases }) },
+    databases: new Map(
+      sight.databases.map(({ path, manifest, greatestSequence }) => [path, { manifest, greatestSequence }] as const),
+    ),
+    parents: look.isWhole ? parents : (memory?.parents ?? new Map()),
+    watch: look.watch,
   };
-}
-
-function sumSequences(memory: Pick<TaskMemory, 'databases'>): bigint {
-  return [...memory.databases.values()].reduce((sum, database) => sum + database.greatestSequence, 0n);
 }
 
 function isSameDirectory(sight: TaskSight, memory: TaskMemory | undefined): boolean {
