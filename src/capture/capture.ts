@@ -204,10 +204,8 @@ async function pinDatabase(
     tools.emit({ kind: 'capture-retried', task: path, reason: result.why });
     if (!(await database.isInPlace())) return changing(`${path} was replaced`);
     if (attempt >= options.triesMax) {
-      return {
-        kind: 'refused',
-        why: { reason: 'changing', message: `${path} did not hold still in ${attempt} tries: ${result.why}` },
-      };
+      const message = `${path} did not hold still in ${attempt} tries: ${result.why}`;
+      return { kind: 'refused', why: { reason: result.reason, message } };
     }
     await tools.clock.sleep(backOffMs(attempt), tools.signal);
     tools.signal.throwIfAborted();

@@ -11,12 +11,14 @@ export type TailState =
       readonly name: string;
       /** Grows whenever another manifest was opened: file numbers of one mean nothing in another. */
       readonly generation: number;
+      /** Grows with every edit that was read. */
+      readonly trustedBytes: number;
       readonly live: LiveFiles;
     }
   /** There is no CURRENT: the database is being made, or deleted. */
   | { readonly kind: 'no-current' }
-  /** It is between two states; looking again makes progress. */
-  | { readonly kind: 'unsettled'; readonly why: string };
+  /** It is between two states, and looking again makes progress, or it is damaged for good. */
+  | { readonly kind: 'unsettled'; readonly reason: 'changing' | 'damaged'; readonly why: string };
 
 /** Bytes of a manifest that are read and replayed at a time. */
 const READ_BYTES = 1024 * 1024;
@@ -48,7 +50,7 @@ export class ManifestTail implements AsyncDisposable {
     } catch (error) {
       if (!isFailure(error, 'corrupt')) throw error;
       await this.forget();
-      return { kind: 'unsettled', why: error.message };
+      return { kind: 'unsettled', reason: 'damaged', why: error.message };
     }
   }
 
@@ -82,7 +84,7 @@ export class ManifestTail implements AsyncDisposable {
     if (this.#open === undefined || this.#open.name !== name || !(await this.isLinked())) {
       await this.forget();
       const held = await this.#files.hold(join(this.#directory, name));
-      if (held === undefined) return { kind: 'unsettled', why: `${name} is gone` };
+      if (held === undefined) return { kind: 'unsettled', reason: 'changing', why: `${name} is gone` };
       this.#open = { name, held, replay: new ManifestReplay() };
       this.#generation += 1;
     }
@@ -93,8 +95,8 @@ export class ManifestTail implements AsyncDisposable {
       replay.feed(appended);
     }
     const live = replay.live();
-    if (live === undefined) return { kind: 'unsettled', why: `${name} is incomplete` };
-    return { kind: 'read', name, generation: this.#generation, live };
+    if (live === undefined) return { kind: 'unsettled', reason: 'damaged', why: `${name} is incomplete` };
+    return { kind: 'read', name, generation: this.#generation, trustedBytes: replay.trustedBytes, live };
   }
 }
 

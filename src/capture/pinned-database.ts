@@ -38,8 +38,8 @@ export type IsKnown = (table: TableIdentity) => boolean;
 export type PinResult =
   | { readonly kind: 'pinned' }
   | { readonly kind: 'no-current' }
-  /** Something moved while it was pinned; trying again makes progress. */
-  | { readonly kind: 'again'; readonly why: string };
+  /** Something moved while it was pinned; trying again makes progress, unless the reason stays another one than `changing`. */
+  | { readonly kind: 'again'; readonly reason: 'changing' | 'damaged' | 'incomplete'; readonly why: string };
 
 /** Files that are opened at a time while a live set is pinned. */
 const OPEN_CONCURRENCY = 8;
@@ -91,7 +91,7 @@ export class PinnedDatabase implements AsyncDisposable {
     if (state.kind === 'no-current') return state;
     if (state.kind === 'unsettled') {
       await this.#release();
-      return { kind: 'again', why: state.why };
+      return { kind: 'again', reason: state.reason, why: state.why };
     }
     // File numbers of another manifest may stand for other files: nothing that was pinned under them is kept.
     if (before !== undefined && before.generation !== state.generation) await this.#release();
@@ -109,10 +109,14 @@ export class PinnedDatabase implements AsyncDisposable {
     );
     const trouble = troubles.find((one) => one !== undefined);
     if (trouble?.kind === 'resized') await this.#release();
-    if (trouble !== undefined) return { kind: 'again', why: trouble.why };
+    if (trouble !== undefined) {
+      // A file that a manifest names and that is gone was deleted by a later edit; where none comes, it is lost.
+      const stands = before?.generation === state.generation && before.trustedBytes === state.trustedBytes;
+      return { kind: 'again', reason: stands ? 'incomplete' : 'changing', why: trouble.why };
+    }
     if (!(await this.#tail.isLinked())) {
       await this.#release();
-      return { kind: 'again', why: `${state.name} was replaced` };
+      return { kind: 'again', reason: 'changing', why: `${state.name} was replaced` };
     }
     return { kind: 'pinned' };
   }
@@ -132,7 +136,7 @@ export class PinnedDatabase implements AsyncDisposable {
       manifest: name,
       columnFamilies: live.columnFamilies,
       greatestSequence: live.greatestSequence,
-      deletedTables: live.deletedTables,
+      newestDropped: live.newestDropped,
       tables: this.tables().map(({ facts }) => ({ mtimeNs: facts.mtimeNs, birthtimeNs: facts.birthtimeNs })),
     };
   }
