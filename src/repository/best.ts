@@ -1,3 +1,4 @@
+import { formatDuration } from '../base/quantity.ts';
 import type { Guarantee, Quality } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import type { Entry, Layout } from './document.ts';
@@ -37,8 +38,8 @@ const LAYOUT_RANK: Readonly<Record<Layout, number>> = { file: 0, 'column-family'
 /**
  * The best of several offers of one task; carrying, selecting and keeping all ask here. Of those that may be
  * restored now, or of all if none may:
- * - under at-least-once, one of a dead epoch steps back behind one of a living epoch with the same changelogs that is
- *   at most five minutes older: an owner that was fenced off may be ahead and still lack records;
+ * - unless exactly-once fences producers, one of a dead epoch steps back behind one of a living epoch with the same
+ *   changelogs that is at most five minutes older: an owner that lost its task may be ahead and still lack records;
  * - one is dropped that another with the same changelogs is at least as far as everywhere and further somewhere;
  *   offsets of different topics are never added up;
  * - of the rest the younger state time wins, then `clean` before `transactional` before `live`, then the newer document.
@@ -46,7 +47,7 @@ const LAYOUT_RANK: Readonly<Record<Layout, number>> = { file: 0, 'column-family'
 export function best<T extends Offer>(offers: readonly T[], terms: Terms<T>): T | undefined {
   const admissible = offers.filter((offer) => whyNot(offer, terms) === undefined);
   const candidates = admissible.length > 0 ? admissible : offers;
-  const standing = terms.guarantee === 'at_least_once' ? withoutZombies(candidates) : candidates;
+  const standing = terms.guarantee === 'exactly_once_v2' ? candidates : withoutZombies(candidates);
   const inOrder = [...standing].sort(compareStanding);
   return inOrder.find((offer) => !standing.some((other) => isFurther(other, offer)));
 }
@@ -67,12 +68,15 @@ export function whyNot<T extends Offer>(offer: T, terms: Terms<T>): Explanation 
   if (objection !== undefined) return objection;
   const ageMs = terms.nowMs - offer.stateTimeMs;
   if (ageMs > terms.maxAgeMs) {
-    return { reason: 'too_old', message: `its state is ${seconds(ageMs)} old, ${seconds(terms.maxAgeMs)} are allowed` };
+    return {
+      reason: 'too_old',
+      message: `its state is ${inSeconds(ageMs)} old, at most ${inSeconds(terms.maxAgeMs)} is allowed`,
+    };
   }
   if (offer.quality === 'live' && terms.guarantee !== 'at_least_once') {
     return {
       reason: 'guarantee_unknown',
-      message: `it was captured live, which only at_least_once allows, not ${terms.guarantee}`,
+      message: `it was captured live, which is allowed under at_least_once alone, not under ${terms.guarantee}`,
     };
   }
   if (LAYOUT_RANK[offer.layout] > LAYOUT_RANK[terms.layoutMax]) {
@@ -154,6 +158,6 @@ function hasSameStores(left: Entry, right: Entry): boolean {
   return names.size === right.stores.length && right.stores.every((store) => names.has(store.name));
 }
 
-function seconds(ms: number): string {
-  return `${Math.round(ms / 1000)} s`;
+function inSeconds(ms: number): string {
+  return formatDuration(Math.round(ms / 1000) * 1000);
 }

@@ -95,8 +95,8 @@ export interface ArchivedFile {
   readonly entry: string;
 }
 
-/** A document of a state of many terabytes; a bound for memory, and against compression bombs. */
-const DOCUMENT_BYTES_MAX = 256 * 1024 * 1024;
+/** Some 300,000 tables; a bound for memory, also against compression bombs. */
+const DOCUMENT_BYTES_MAX = 128 * 1024 * 1024;
 /** Of a document as it lies in the store. */
 export const STORED_DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -127,7 +127,7 @@ const decompress = promisify(zstdDecompress);
 
 async function unpack(bytes: Uint8Array, key: string): Promise<Uint8Array> {
   try {
-    return await decompress(bytes, { maxOutputLength: DOCUMENT_BYTES_MAX });
+    return await decompress(bytes, { maxOutputLength: DOCUMENT_BYTES_MAX, chunkSize: 1024 * 1024 });
   } catch (error) {
     throw new Failure('corrupt', `cannot read ${key}: ${messageOf(error)}`, { cause: error });
   }
