@@ -23,15 +23,17 @@ export class ByteReader {
       this.position++;
       return first;
     }
+    const start = this.position;
     const value = this.#varint(what, 5);
-    if (value > 0xffffffff) throw this.#malformed(what);
+    if (value > 0xffffffff) throw malformed(what, start);
     return value;
   }
 
   /** A varint64 that is kept as a number: file numbers, sizes, counts. Failure `corrupt` above 2^53 - 1. */
   varint64(what: string): number {
+    const start = this.position;
     const value = this.#varint(what, 10);
-    if (value > Number.MAX_SAFE_INTEGER) throw this.#malformed(what);
+    if (value > Number.MAX_SAFE_INTEGER) throw malformed(what, start);
     return value;
   }
 
@@ -42,17 +44,18 @@ export class ByteReader {
     if (value <= Number.MAX_SAFE_INTEGER) return BigInt(value);
     let exact = 0n;
     for (let at = this.position - 1; at >= start; at--) exact = (exact << 7n) | BigInt(this.bytes[at]! & 0x7f);
-    if (exact > UINT64_MAX) throw this.#malformed(what);
+    if (exact > UINT64_MAX) throw malformed(what, start);
     return exact;
   }
 
   /** A view, not a copy. */
   slice(what: string): Uint8Array {
-    const length = this.varint32(what);
     const start = this.position;
-    if (length > this.bytes.length - start) throw this.#malformed(what);
-    this.position = start + length;
-    return this.bytes.subarray(start, this.position);
+    const length = this.varint32(what);
+    const from = this.position;
+    if (length > this.bytes.length - from) throw malformed(what, start);
+    this.position = from + length;
+    return this.bytes.subarray(from, this.position);
   }
 
   /** Exact up to 2^53 - 1; above, some greater number. */
@@ -70,12 +73,12 @@ export class ByteReader {
         return value;
       }
     }
-    throw this.#malformed(what);
+    throw malformed(what, start);
   }
+}
 
-  #malformed(what: string): Failure {
-    return new Failure('corrupt', `${what} at byte ${this.position} is malformed`);
-  }
+function malformed(what: string, at: number): Failure {
+  return new Failure('corrupt', `${what} at byte ${at} is malformed`);
 }
 
 /** Collects the same encodings. */

@@ -80,7 +80,7 @@ export function decodeVersionEdit(record: Uint8Array): VersionEdit {
     const tag = input.varint32('tag');
     switch (tag) {
       case Tag.newFile4:
-        edit.newTables.push(decodeNewFile4(input, start));
+        decodeNewFile4(input, start, edit);
         break;
       case Tag.newFile:
       case Tag.newFile2:
@@ -186,7 +186,7 @@ function decodeIgnorableField(input: ByteReader, tag: number, start: number, edi
  *     level v32, number v64, size v64, smallest key, largest key, smallest sequence v64, largest sequence v64,
  *     (custom tag v32, slice)*, 1
  */
-function decodeNewFile4(input: ByteReader, start: number): NewTable {
+function decodeNewFile4(input: ByteReader, start: number, edit: Draft): void {
   const level = input.varint32('level');
   const number = input.varint64('file number');
   const sizeBytes = input.varint64('file size');
@@ -204,6 +204,8 @@ function decodeNewFile4(input: ByteReader, start: number): NewTable {
       uniqueId = decodeUniqueId(field, fieldStart);
     } else if (tag === CustomTag.oldestBlobFileNumber) {
       oldestBlobFileNumber = new ByteReader(field).varint64('oldest blob file number') || undefined; // 0: none.
+    } else if (tag === CustomTag.minLogNumberToKeep) {
+      edit.minLogNumberToKeep = decodeFixed64(field, fieldStart);
     } else if (tag === CustomTag.pathId) {
       refuseOtherPath(number, field[0] ?? -1);
     } else if ((tag & CUSTOM_TAG_NOT_SAFE_IGNORE_MASK) !== 0) {
@@ -214,7 +216,8 @@ function decodeNewFile4(input: ByteReader, start: number): NewTable {
     }
   }
   const raw = input.bytes.subarray(start, input.position);
-  return { level, number, sizeBytes, smallestSequence, largestSequence, uniqueId, oldestBlobFileNumber, raw };
+  const sequences = { smallestSequence, largestSequence };
+  edit.newTables.push({ level, number, sizeBytes, ...sequences, uniqueId, oldestBlobFileNumber, raw });
 }
 
 /** As above without custom fields; the first form also has no sequences, and only the third has a path id v32. */
@@ -249,6 +252,14 @@ function skipKeyRange(input: ByteReader): void {
 function decodeUniqueId(field: Uint8Array, at: number): Uint8Array | undefined {
   if (field.length !== 16) throw new Failure('corrupt', `unique id at byte ${at} has ${field.length} bytes`);
   return field.some((byte) => byte !== 0) ? field : undefined;
+}
+
+function decodeFixed64(field: Uint8Array, at: number): number {
+  const value = field.length === 8 ? Buffer.from(field).readBigUInt64LE() : undefined;
+  if (value === undefined || value > Number.MAX_SAFE_INTEGER) {
+    throw new Failure('corrupt', `min log number to keep at byte ${at} is malformed`);
+  }
+  return Number(value);
 }
 
 function refuseOtherPath(number: number, pathId: number): void {
@@ -364,8 +375,11 @@ export const Tag = {
   persistUserDefinedTimestamps: 8201,
 } as const;
 
-/** Of a new table. Fields that are not named here only travel on in its raw bytes. */
-const CustomTag = { terminate: 1, oldestBlobFileNumber: 4, uniqueId: 12, pathId: 65 } as const;
+/**
+ * Of a new table. Fields that are not named here only travel on in its raw bytes. The log number is the database's,
+ * hidden in a table for the sake of old releases.
+ */
+const CustomTag = { terminate: 1, minLogNumberToKeep: 3, oldestBlobFileNumber: 4, uniqueId: 12, pathId: 65 } as const;
 
 /** A tag with this bit is followed by a length, and who does not know it may skip it. */
 const TAG_SAFE_IGNORE_MASK = 1 << 13;
