@@ -68,6 +68,7 @@ const storedObjects = list(
       kind: oneOf('archived'),
       key: textThat('key of an archive', (value) => parseKey(value)?.kind === 'archive'),
       storedBytes: count,
+      contentBytes: count,
       entry: text(1024),
     }),
   }),
@@ -221,7 +222,7 @@ function factsAbout(file: StoredFile, part: StoredObject): readonly (readonly [t
   if (part.kind === 'stretch')
     return [[part.key, `${part.storedBytes} bytes of ${part.encoding} ${part.sizeBytes} ${part.sha256}`]];
   return [
-    [part.key, `${part.storedBytes} bytes`],
+    [part.key, `${part.storedBytes} bytes, ${part.contentBytes} unpacked`],
     [`${part.key} ${part.entry}`, `${file.sizeBytes} bytes ${file.sha256}`],
   ];
 }

@@ -91,6 +91,8 @@ export interface ArchivedFile {
   readonly key: string;
   /** Of the whole archive as it lies in the store. */
   readonly storedBytes: number;
+  /** Of all files in the archive, unpacked: how much of it is still of use. */
+  readonly contentBytes: number;
   /** The name of the file in the archive. */
   readonly entry: string;
 }

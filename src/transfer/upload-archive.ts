@@ -25,10 +25,13 @@ export async function uploadArchives(
     const hashes = new Map<string, string>();
     using memory = await target.memory.acquire(packedBytesMax(sizeOf(batch)), target.signal);
     const packed = await compress(writeArchive(contentsOf(batch, hashes, target)));
-    memory.shrinkTo(packed.heldBytes);
+    memory.shrinkTo(packedBytesMax(packed.sizeBytes));
     const key = await putPacked(packed, target);
     for (const [entry, sha256] of hashes) {
-      uploaded.set(entry, { sha256, objects: [{ kind: 'archived', key, storedBytes: packed.sizeBytes, entry }] });
+      uploaded.set(entry, {
+        sha256,
+        objects: [{ kind: 'archived', key, storedBytes: packed.sizeBytes, contentBytes: sizeOf(batch), entry }],
+      });
     }
   }
   return uploaded;

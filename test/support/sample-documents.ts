@@ -18,7 +18,7 @@ export function archivedFile(task: string, path: string): StoredFile {
     sizeBytes: content.length,
     sha256: sha256(content),
     uid: undefined,
-    objects: [{ kind: 'archived', key, storedBytes: 4096, entry: content }],
+    objects: [{ kind: 'archived', key, storedBytes: 4096, contentBytes: 16_384, entry: content }],
   };
 }
 
