@@ -29,8 +29,8 @@ export type LoadedSettings<C extends CommandName> =
   | { readonly kind: 'loaded'; readonly settings: SettingsOf<C>; readonly warnings: readonly string[] }
   | {
       readonly kind: 'refused';
-      /** At least one, each an error line of its own. */
-      readonly problems: readonly Failure[];
+      /** Each an error line of its own. */
+      readonly problems: readonly [Failure, ...Failure[]];
       readonly warnings: readonly string[];
       /** What could be read all the same; enough to say in which form, and whether to go on. */
       readonly settings: Partial<SettingsOf<C>>;
@@ -67,7 +67,7 @@ export async function loadSettings<C extends CommandName>(
   const effective = await resolveSettings(command, flags, world);
   const { settings } = effective;
   const missing = settings.filter(({ key, text }) => text === undefined && isRequired(key, command));
-  const problems = [
+  const [problem, ...more] = [
     ...effective.problems,
     ...settings.flatMap(({ problem }) => problem ?? []),
     ...missing.map(({ key }) => missingSetting(key, command)),
@@ -75,7 +75,7 @@ export async function loadSettings<C extends CommandName>(
   const warnings = [...effective.warnings, ...effective.unknownVariables.map((name) => unknownVariable(name).message)];
   // oxlint-disable-next-line no-unsafe-type-assertion -- Settings and SettingsOf come from one table: SETTINGS_OF.
   const values = Object.fromEntries(settings.map(({ key, value }) => [key, value])) as SettingsOf<C>;
-  if (problems.length > 0) return { kind: 'refused', problems, warnings, settings: values };
+  if (problem !== undefined) return { kind: 'refused', problems: [problem, ...more], warnings, settings: values };
   return { kind: 'loaded', settings: values, warnings };
 }
 
@@ -202,25 +202,28 @@ async function readSettingsFile(flags: Flags, world: SettingsWorld): Promise<Set
 }
 
 function parseSettingsFile(yaml: string, path: string): Omit<SettingsFile, 'path'> {
-  const problems: Failure[] = [];
-  const refuse = (why: string, cause?: unknown): void => {
-    problems.push(new Failure('invalid', `cannot use the settings file ${path}: ${why}`, { cause }));
-  };
   const values = new Map<string, string>();
+  const problems: string[] = [];
   try {
-    // Scalars stay as they were written: `0_0` and `1e3` mean what they say, and one decoder per setting judges them.
-    const content: unknown = parse(yaml, { schema: 'failsafe', logLevel: 'silent' });
-    if (typeof content !== 'object' || Array.isArray(content)) refuse('it is no mapping of settings to values');
-    for (const [key, value] of Object.entries(content ?? {})) {
+    for (const [key, value] of Object.entries(parseMapping(yaml))) {
       const text = Array.isArray(value) && value.every((item) => typeof item === 'string') ? value.join(',') : value;
-      if (!isFileKey(key)) refuse(`${key} is not a setting`);
-      else if (typeof text !== 'string') refuse(`${key} is no single value`);
+      if (!isFileKey(key)) problems.push(`${key} is not a setting`);
+      else if (typeof text !== 'string') problems.push(`${key} is no single value`);
       else values.set(key, text);
     }
-  } catch (cause) {
-    refuse(messageOf(cause).split('\n', 1).join().replace(/:$/, ''), cause);
+  } catch (error) {
+    problems.push(messageOf(error).split(':\n', 1).join()); // What follows is an excerpt of the file.
   }
-  return { values, problems };
+  const failures = problems.map((why) => new Failure('invalid', `cannot use the settings file ${path}: ${why}`));
+  return { values, problems: failures };
+}
+
+function parseMapping(yaml: string): object {
+  // Scalars stay as they were written: `0_0` and `1e3` mean what they say, and one decoder per setting judges them.
+  const content: unknown = parse(yaml, { schema: 'failsafe', logLevel: 'error' });
+  const isMapping = typeof content === 'object' && !Array.isArray(content); // Null is an empty file.
+  if (!isMapping) throw new Failure('invalid', 'it is no mapping of settings to values');
+  return content ?? {};
 }
 
 function isFileKey(key: string): boolean {

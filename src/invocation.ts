@@ -23,8 +23,8 @@ export type Commands = { readonly [C in Exclude<CommandName, 'config'>]?: Comman
 export interface Command<C extends CommandName> {
   /** Prints its result and returns the exit code; what it throws is printed here. */
   run(settings: SettingsOf<C>, context: CommandContext): Promise<number>;
-  /** What to do, and with which exit code, after settings that cannot be used; without it the exit code is 2. */
-  refuse?(settings: Partial<SettingsOf<C>>, context: CommandContext, problems: readonly Failure[]): Promise<number>;
+  /** What to do, and with which exit code, after settings that cannot be used and were said so; without it the exit code is 2. */
+  refuse?(settings: Partial<SettingsOf<C>>, problem: Failure, context: CommandContext): number;
 }
 
 /** The process, as far as it is the program's business. */
@@ -67,7 +67,7 @@ export async function invoke(argv: readonly string[], commands: Commands, world:
     if (command === 'config') return await printConfig(flags, world);
     return await runCommand(command, commands[command], { ...line, world });
   } catch (error) {
-    return report(error, world);
+    return printError(error, world);
   }
 }
 
@@ -85,11 +85,13 @@ async function runCommand<C extends Exclude<CommandName, 'config'>>(
   const emit = openLog({ level: common.logLevel ?? 'info', format: common.logFormat ?? 'auto', world, output });
   const { clock, random, signal, stdout } = world;
   const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
-  const context: CommandContext = { operands, clock, random, emit, signal, look, print: stdout.write };
+  const report = (error: unknown): void => void printError(error, world);
+  const context: CommandContext = { operands, clock, random, emit, signal, look, report, print: stdout.write };
   for (const message of loaded.warnings) emit({ kind: 'notice', level: 'warn', message });
   if (loaded.kind === 'loaded') return (await command?.run(loaded.settings, context)) ?? 0;
-  for (const problem of loaded.problems) report(problem, world);
-  return (await command?.refuse?.(loaded.settings, context, loaded.problems)) ?? exitCodeOf(loaded.problems[0]);
+  for (const problem of loaded.problems) report(problem);
+  const [first] = loaded.problems;
+  return command?.refuse?.(loaded.settings, first, context) ?? exitCodeOf(first);
 }
 
 /** Log lines and progress share standard error: a bar where a person watches, lines elsewhere. */
@@ -139,11 +141,11 @@ async function printConfig(flags: Flags, world: World): Promise<number> {
     ...effective.unknownVariables.map(unknownVariable),
   ];
   for (const warning of effective.warnings) world.stderr.write(`warmstate: warning: ${warning}\n`);
-  for (const problem of problems) report(problem, world);
+  for (const problem of problems) printError(problem, world);
   return problems.length === 0 ? 0 : exitCodeOf(problems[0]);
 }
 
-function report(error: unknown, { signal, stderr }: World): number {
+function printError(error: unknown, { signal, stderr }: World): number {
   const said = signal.aborted ? new Failure('conflict', messageOf(signal.reason), { cause: error }) : error;
   stderr.write(renderError(said, stderr));
   return exitCodeOf(said);

@@ -12,6 +12,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Of standard output. */
   readonly look: () => Look;
+  /** Prints an error to standard error; a command that goes on after one says it so. */
+  readonly report: (error: unknown) => void;
   /** To standard output. */
   readonly print: (text: string) => void;
 }

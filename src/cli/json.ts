@@ -1,7 +1,7 @@
 // The forms that every `--output json` shares: lists are never null, times are ISO 8601, offsets strings of digits.
 
 /** One object on one line. */
-export function jsonLine(value: object): string {
+export function jsonLine(value: unknown): string {
   return `${JSON.stringify(value)}\n`;
 }
 

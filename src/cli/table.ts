@@ -5,7 +5,7 @@ export interface Column {
   readonly align?: 'right';
 }
 
-/** A cell; undefined where there is nothing to say. */
+/** A cell; undefined where there is nothing to say: a dash, or nothing at the end of a line. */
 export type Cell = string | undefined | { readonly text: string; readonly tone: Tone };
 
 const GAP = '  ';
@@ -29,7 +29,7 @@ export function renderTable(columns: readonly Column[], rows: readonly (readonly
     const lead = cells
       .slice(0, -1)
       .map((cell, at) => renderCell(cell, { width: widths[at] ?? 0, align: used[at]?.column.align, look }) + GAP);
-    const [first = '', ...more] = wrap(textOf(cells.at(-1)), lastWidth);
+    const [first = '', ...more] = wrap(cells.at(-1) === undefined ? '' : textOf(cells.at(-1)), lastWidth);
     const width = used.at(-1)?.column.align === 'right' ? (widths.at(-1) ?? 0) : 0;
     const tone = toneOf(cells.at(-1));
     const head = lead.join('') + paint(first.padStart(width), tone, look);

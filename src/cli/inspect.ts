@@ -1,0 +1,131 @@
+import { describeAge, describeBytes } from '../base/quantity.ts';
+import type { ApplicationState } from '../streams/app-lock.ts';
+import type { Quality } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
+import { jsonOffsets, jsonTime } from './json.ts';
+import { type Look, paint } from './look.ts';
+import { type Cell, renderTable } from './table.ts';
+
+/** What lies in a state directory. */
+export interface Inspection {
+  /** undefined where the state directory holds none. */
+  readonly application: string | undefined;
+  readonly state: ApplicationState;
+  readonly tasks: readonly InspectedTask[];
+}
+
+export interface InspectedTask {
+  readonly task: string;
+  readonly layout: 'file' | 'column-family';
+  /** What a capture would be worth under each guarantee; undefined where it would be refused. */
+  readonly quality: { readonly at_least_once: Quality | undefined; readonly exactly_once_v2: Quality | undefined };
+  /** Why it would be refused under one of them. */
+  readonly why: Explanation | undefined;
+  readonly stateTimeMs: number | undefined;
+  readonly offsets: ReadonlyMap<string, bigint>;
+  readonly stores: readonly InspectedStore[];
+}
+
+export interface InspectedStore {
+  readonly name: string;
+  readonly kind: 'rocksdb' | 'segmented' | 'other';
+  readonly tables: number;
+  readonly sizeBytes: number;
+  readonly columnFamilies: readonly string[];
+}
+
+export function renderInspection({ application, state, tasks }: Inspection, look: Look): string {
+  if (application === undefined) return 'no application in this state directory\n';
+  const head = `${paint(application, 'heading', look)} is ${STATES[state]}\n`;
+  if (tasks.length === 0) return `${head}no task directories\n`;
+  return `${head}\n${renderTasks(tasks, look)}\n${renderStores(tasks, look)}${renderOffsets(tasks, look)}`;
+}
+
+const STATES: Readonly<Record<ApplicationState, string>> = {
+  running: 'running',
+  stopped: 'not running',
+  unknown: 'running or not: this platform cannot tell',
+};
+
+function renderTasks(tasks: readonly InspectedTask[], look: Look): string {
+  const columns = ['TASK', 'LAYOUT', 'AT LEAST ONCE', 'EXACTLY ONCE', 'STATE', 'WHY'].map((title) => ({ title }));
+  const rows = tasks.map(({ task, layout, quality, stateTimeMs, why }) => [
+    task,
+    layout,
+    qualityCell(quality.at_least_once),
+    qualityCell(quality.exactly_once_v2),
+    stateTimeMs === undefined ? undefined : describeAge(look.nowMs - stateTimeMs),
+    why === undefined ? undefined : `${why.reason}: ${why.message}`,
+  ]);
+  return renderTable(columns, rows, look);
+}
+
+function qualityCell(quality: Quality | undefined): Cell {
+  return quality === undefined ? { text: 'refused', tone: 'warning' } : quality;
+}
+
+function renderStores(tasks: readonly InspectedTask[], look: Look): string {
+  const rows = tasks.flatMap(({ task, stores }) =>
+    stores.map(({ name, kind, tables, sizeBytes, columnFamilies }) => {
+      const families = columnFamilies.filter((family) => family !== 'default');
+      return [
+        task,
+        name,
+        kind,
+        String(tables),
+        describeBytes(sizeBytes),
+        families.length === 0 ? undefined : families.join(', '),
+      ];
+    }),
+  );
+  if (rows.length === 0) return 'no stores on disk: what is in memory only replays in full\n';
+  const right = 'right' as const;
+  const columns = [
+    { title: 'TASK' },
+    { title: 'STORE' },
+    { title: 'KIND' },
+    { title: 'TABLES', align: right },
+    { title: 'SIZE', align: right },
+    { title: 'COLUMN FAMILIES' },
+  ];
+  return renderTable(columns, rows, look);
+}
+
+function renderOffsets(tasks: readonly InspectedTask[], look: Look): string {
+  const rows = tasks.flatMap(({ task, offsets }) =>
+    [...offsets].sort(byName).map(([partition, offset]) => [task, partition, String(offset)]),
+  );
+  if (rows.length === 0) return '';
+  const columns = [{ title: 'TASK' }, { title: 'CHANGELOG' }, { title: 'OFFSET', align: 'right' as const }];
+  return `\n${renderTable(columns, rows, look)}`;
+}
+
+function byName([left]: readonly [string, bigint], [right]: readonly [string, bigint]): number {
+  return left < right ? -1 : 1;
+}
+
+const RUNNING: Readonly<Record<ApplicationState, boolean | null>> = { running: true, stopped: false, unknown: null };
+
+/** The stable shape of `inspect --output json`. */
+export function inspectionJson({ application, state, tasks }: Inspection): object {
+  return {
+    application: application ?? null,
+    running: RUNNING[state],
+    tasks: tasks.map(({ task, layout, quality, why, stateTimeMs, offsets, stores }) => ({
+      task,
+      layout,
+      quality: { at_least_once: quality.at_least_once ?? null, exactly_once_v2: quality.exactly_once_v2 ?? null },
+      reason: why?.reason ?? null,
+      message: why?.message ?? null,
+      stateTime: jsonTime(stateTimeMs),
+      offsets: jsonOffsets(offsets),
+      stores: stores.map(({ name, kind, tables, sizeBytes, columnFamilies }) => ({
+        name,
+        kind,
+        tables,
+        bytes: sizeBytes,
+        columnFamilies,
+      })),
+    })),
+  };
+}

@@ -1,0 +1,98 @@
+import { describeAge, describeBytes, describeCount } from '../base/quantity.ts';
+import type { Entry, SnapshotDocument, StoredFile } from '../repository/document.ts';
+import { jsonOffsets, jsonTime } from './json.ts';
+import { type Look, paint } from './look.ts';
+import { renderTable } from './table.ts';
+
+/** One snapshot in full: tasks, quality, offsets, stores, files. */
+export function renderDocument(document: SnapshotDocument, look: Look): string {
+  const age = describeAge(look.nowMs - document.timeMs);
+  const size = describeBytes(sizeOf(document.entries.flatMap(filesOf)));
+  const head = [
+    paint(`snapshot ${document.epoch}/${document.n}`, 'heading', look),
+    `${document.application}, lineage ${document.lineage}, instance ${document.instance}`,
+    `taken ${age} (${jsonTime(document.timeMs)}) under ${document.guarantee} by ${document.writer}`,
+    `${describeCount(document.entries.length, 'task')}, ${size}`,
+  ];
+  return [`${head.join('\n')}\n`, ...document.entries.map((entry) => renderEntry(entry, document, look))].join('\n');
+}
+
+function renderEntry(entry: Entry, document: SnapshotDocument, look: Look): string {
+  const { task, quality, layout, stateTimeMs, offsets, stores } = entry;
+  const state = describeAge(look.nowMs - stateTimeMs);
+  const carried = entry.capturedBy === `${document.epoch}/${document.n}` ? '' : `, taken by ${entry.capturedBy}`;
+  const head = `${paint(`task ${task}`, 'heading', look)}: ${quality}, ${layout} layout, state of ${state}${carried}\n`;
+  const offsetRows = [...offsets]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([partition, offset]) => [partition, String(offset)]);
+  const storeRows = stores.map(({ name, kind, rocksdbVersion, columnFamilies, files }) => {
+    const families = columnFamilies.filter((family) => family !== 'default');
+    const extra = families.length === 0 ? undefined : families.join(', ');
+    return [name, kind, rocksdbVersion, String(files.length), describeBytes(sizeOf(files)), extra];
+  });
+  const fileRows = filesOf(entry).map(({ path, sizeBytes, sha256 }) => [
+    describeBytes(sizeBytes),
+    sha256.slice(0, 16),
+    path,
+  ]);
+  const right = 'right' as const;
+  const offsetColumns = [{ title: 'CHANGELOG' }, { title: 'OFFSET', align: right }];
+  const storeColumns = [
+    { title: 'STORE' },
+    { title: 'KIND' },
+    { title: 'ROCKSDB' },
+    { title: 'FILES', align: right },
+    { title: 'SIZE', align: right },
+    { title: 'COLUMN FAMILIES' },
+  ];
+  const fileColumns = [{ title: 'SIZE', align: right }, { title: 'SHA256' }, { title: 'FILE' }];
+  return [
+    head,
+    ...(offsetRows.length === 0 ? [] : [renderTable(offsetColumns, offsetRows, look)]),
+    ...(storeRows.length === 0 ? [] : [renderTable(storeColumns, storeRows, look)]),
+    ...(fileRows.length === 0 ? [] : [renderTable(fileColumns, fileRows, look)]),
+  ].join('');
+}
+
+/** What `show --output json` prints. */
+export function documentJson(document: SnapshotDocument): object {
+  const { application, lineage, instance, epoch, n, timeMs, writer, guarantee, entries } = document;
+  return {
+    snapshot: `${epoch}/${n}`,
+    application,
+    lineage,
+    instance,
+    time: jsonTime(timeMs),
+    writer,
+    guarantee,
+    tasks: entries.map((entry) => ({
+      task: entry.task,
+      quality: entry.quality,
+      layout: entry.layout,
+      stateTime: jsonTime(entry.stateTimeMs),
+      capturedAt: jsonTime(entry.capturedAtMs),
+      capturedBy: entry.capturedBy,
+      offsets: jsonOffsets(entry.offsets),
+      files: entry.files.map(fileJson),
+      stores: entry.stores.map(({ name, kind, rocksdbVersion, columnFamilies, files }) => ({
+        name,
+        kind,
+        rocksdbVersion: rocksdbVersion ?? null,
+        columnFamilies,
+        files: files.map(fileJson),
+      })),
+    })),
+  };
+}
+
+function fileJson({ path, sizeBytes, sha256, objects }: StoredFile): object {
+  return { path, bytes: sizeBytes, sha256, objects: objects.map(({ key }) => key) };
+}
+
+function filesOf(entry: Entry): readonly StoredFile[] {
+  return [...entry.files, ...entry.stores.flatMap(({ files }) => files)];
+}
+
+function sizeOf(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}

@@ -1,0 +1,53 @@
+import { EXIT_CODES } from '../base/failure.ts';
+import { describeBytes, describeCount } from '../base/quantity.ts';
+import { type Look, paint } from './look.ts';
+import { renderTable } from './table.ts';
+
+/** What reading back came to. */
+export interface VerifyResult {
+  readonly snapshots: number;
+  readonly objects: number;
+  /** As they lie in the store. */
+  readonly bytes: number;
+  readonly problems: readonly VerifyProblem[];
+}
+
+export interface VerifyProblem {
+  readonly snapshot: string;
+  /** undefined where the document itself is damaged. */
+  readonly task: string | undefined;
+  /** Below the task directory. */
+  readonly path: string | undefined;
+  readonly problem: string;
+}
+
+export function renderVerify(result: VerifyResult, look: Look): string {
+  const columns = ['SNAPSHOT', 'TASK', 'PATH', 'PROBLEM'].map((title) => ({ title }));
+  const rows = result.problems.map(({ snapshot, task, path, problem }) => [snapshot, task, path, problem]);
+  const table = rows.length === 0 ? '' : `${renderTable(columns, rows, look)}\n`;
+  const read = `${describeCount(result.snapshots, 'snapshot')}, ${describeCount(result.objects, 'object')}, ${describeBytes(result.bytes)} read`;
+  const isSound = result.problems.length === 0;
+  const found = isSound
+    ? 'everything is as it was stored'
+    : `${describeCount(result.problems.length, 'problem')} found`;
+  return `${table}${paint(`${read}: ${found}`, isSound ? 'good' : 'bad', look)}\n`;
+}
+
+/** The stable shape of `verify --output json`. */
+export function verifyJson({ snapshots, objects, bytes, problems }: VerifyResult): object {
+  return {
+    snapshots,
+    objects,
+    bytes,
+    problems: problems.map(({ snapshot, task, path, problem }) => ({
+      snapshot,
+      task: task ?? null,
+      path: path ?? null,
+      problem,
+    })),
+  };
+}
+
+export function verifyExitCode({ problems }: VerifyResult): number {
+  return problems.length === 0 ? 0 : EXIT_CODES.corrupt;
+}
