@@ -90,11 +90,19 @@ test('what one call does cannot be set for all calls', () => {
   expect(onlyFlags).toEqual(['snapshot', 'to', 'dryRun']);
 });
 
-test('the help of a flag says its default or that it is required', () => {
-  const help = new Map(flagsOf('restore').map(({ flag, help }) => [flag, help]));
-  expect([help.get('--state-dir'), help.get('--application-id'), help.get('--dry-run')]).toEqual([
+test('the help of a flag says its default, or that it is required, as it is for this command', () => {
+  const helpOf = (command: CommandName, flag: string) => flagsOf(command).find((each) => each.flag === flag)?.help;
+  expect([
+    helpOf('restore', '--state-dir'),
+    helpOf('restore', '--application-id'),
+    helpOf('list', '--application-id'),
+    helpOf('snapshot', '--instance'),
+    helpOf('restore', '--dry-run'),
+  ]).toEqual([
     "Kafka's state.dir (default: /var/lib/kafka-streams)",
     "Kafka's application.id (required)",
+    "Kafka's application.id (default: the only one found)",
+    'who this pod is; stable for a StatefulSet (default: the host name)',
     'print what would be done and do nothing',
   ]);
 });

@@ -13,6 +13,8 @@ export interface Setting<T> {
   readonly decode: z.ZodType<T, string>;
   /** As a user would write it, or where it comes from when it depends on where the program runs. */
   readonly fallback?: string | ((surroundings: Surroundings) => Fallback | undefined);
+  /** The default in words, for commands that need a value and for those that do without. */
+  readonly fallbackHelp?: { readonly required?: string; readonly optional?: string };
   /** Where it may be set, when not everywhere. */
   readonly sources?: readonly Source[];
   readonly help: string;
@@ -81,6 +83,7 @@ export const SETTINGS = {
   applicationId: {
     placeholder: 'ID',
     decode: matching(/^(?!\.{1,2}$)[\w.-]{1,249}$/, 'is not an application.id of letters, digits, . _ and -'),
+    fallbackHelp: { optional: 'the only one found' },
     help: "Kafka's application.id",
   },
   processingGuarantee: {
@@ -102,7 +105,8 @@ export const SETTINGS = {
     placeholder: 'NAME',
     decode: name,
     fallback: ({ hostName }) => ({ text: hostName, from: 'host name' }),
-    help: 'who this pod is; stable for a StatefulSet (default: the host name)',
+    fallbackHelp: { required: 'the host name' },
+    help: 'who this pod is; stable for a StatefulSet',
   },
   lineage: {
     placeholder: 'NAME',
@@ -114,7 +118,8 @@ export const SETTINGS = {
             warning: 'no lineage is set: histories of several clusters would mix',
           }
         : { text: namespace, from: 'namespace' },
-    help: "separates histories that must not mix (default: the pod's namespace)",
+    fallbackHelp: { required: "the pod's namespace", optional: 'the only one found' },
+    help: 'separates histories that must not mix: clusters, environments, resets',
   },
   compression: {
     placeholder: 'WORD',
@@ -144,7 +149,8 @@ export const SETTINGS = {
   maxBytes: {
     placeholder: 'SIZE',
     decode: size,
-    help: 'restore at most this much (default: 60 % of --state-dir-limit, else of the free space)',
+    fallbackHelp: { optional: '60 % of --state-dir-limit, else of the free space' },
+    help: 'restore at most this much',
   },
   maxAge: {
     placeholder: 'DURATION',
@@ -306,15 +312,19 @@ export function isRequired(key: SettingKey, command: CommandName): boolean {
 /** The flags of a command as its help shows them. */
 export function flagsOf(command: CommandName): readonly Flag[] {
   return settingsOf(command).map((key) => {
-    const { placeholder, help, fallback }: Setting<unknown> = SETTINGS[key];
-    const hasShownDefault = typeof fallback === 'string' && placeholder !== undefined;
-    const isDemanded = isRequired(key, command) && fallback === undefined;
-    return {
-      flag: flagOf(key),
-      placeholder,
-      help: `${help}${hasShownDefault ? ` (default: ${fallback})` : isDemanded ? ' (required)' : ''}`,
-    };
+    const { placeholder, help }: Setting<unknown> = SETTINGS[key];
+    const note = noteOf(key, command);
+    return { flag: flagOf(key), placeholder, help: note === undefined ? help : `${help} (${note})` };
   });
+}
+
+function noteOf(key: SettingKey, command: CommandName): string | undefined {
+  const { placeholder, fallback, fallbackHelp }: Setting<unknown> = SETTINGS[key];
+  if (placeholder === undefined) return undefined;
+  const words = isRequired(key, command) ? fallbackHelp?.required : fallbackHelp?.optional;
+  const shown = typeof fallback === 'string' ? fallback : words;
+  if (shown !== undefined) return `default: ${shown}`;
+  return isRequired(key, command) ? 'required' : undefined;
 }
 
 const DESTINATION_FORMS = 'is neither file:///directory nor s3://bucket/prefix';

@@ -1,0 +1,100 @@
+import { expect, test } from 'vitest';
+import { type Listing, listingJson, renderListing } from './list.ts';
+
+const nowMs = Date.UTC(2026, 10, 22, 23, 40);
+const look = { columns: 80, hasColour: false, nowMs };
+
+const applications: Listing = {
+  kind: 'applications',
+  applications: [
+    { application: 'orders', lineage: 'prod', instances: 3, snapshots: 12, newestMs: nowMs - 180_000 },
+    { application: 'payments', lineage: 'default', instances: 1, snapshots: 0, newestMs: undefined },
+  ],
+};
+
+const application: Listing = {
+  kind: 'application',
+  application: 'orders',
+  lineage: 'prod',
+  snapshots: [
+    {
+      snapshot: '1763851022123-orders-0-x7k2/12',
+      instance: 'orders-0',
+      timeMs: nowMs - 180_000,
+      tasks: 4,
+      sizeBytes: 2 ** 30,
+    },
+  ],
+  tasks: [
+    {
+      task: 'global',
+      quality: 'clean',
+      layout: 'file',
+      stateTimeMs: nowMs - 240_000,
+      sizeBytes: 2 ** 20,
+      snapshot: '1763851022123-orders-0-x7k2/12',
+    },
+  ],
+};
+
+test('the applications of a repository are one table', () => {
+  expect(renderListing(applications, look)).toBe(`\
+APPLICATION  LINEAGE  INSTANCES  SNAPSHOTS  NEWEST
+orders       prod             3         12  3 min ago
+payments     default          1          0
+`);
+});
+
+test('one application is its snapshots and the best entry of each task', () => {
+  expect(renderListing(application, look)).toBe(`\
+orders, lineage prod
+
+INSTANCE  TAKEN      TASKS     SIZE  SNAPSHOT
+orders-0  3 min ago      4  1.0 GiB  1763851022123-orders-0-x7k2/12
+
+TASK    QUALITY  LAYOUT  STATE         SIZE  BEST IN
+global  clean    file    4 min ago  1.0 MiB  1763851022123-orders-0-x7k2/12
+`);
+});
+
+test('nothing is said to be nothing', () => {
+  expect([
+    renderListing({ kind: 'applications', applications: [] }, look),
+    renderListing({ ...application, snapshots: [], tasks: [] }, look),
+  ]).toEqual(['nothing stored yet\n', 'orders, lineage prod\nnothing stored yet\n']);
+});
+
+test('the JSON of a listing is one object per application, snapshot and task', () => {
+  expect([...listingJson(applications), ...listingJson(application)]).toEqual([
+    {
+      kind: 'application',
+      application: 'orders',
+      lineage: 'prod',
+      instances: 3,
+      snapshots: 12,
+      newest: '2026-11-22T23:37:00.000Z',
+    },
+    { kind: 'application', application: 'payments', lineage: 'default', instances: 1, snapshots: 0, newest: null },
+    {
+      kind: 'snapshot',
+      application: 'orders',
+      lineage: 'prod',
+      snapshot: '1763851022123-orders-0-x7k2/12',
+      instance: 'orders-0',
+      time: '2026-11-22T23:37:00.000Z',
+      tasks: 4,
+      bytes: 2 ** 30,
+    },
+    {
+      kind: 'task',
+      application: 'orders',
+      lineage: 'prod',
+      task: 'global',
+      quality: 'clean',
+      layout: 'file',
+      stateTime: '2026-11-22T23:36:00.000Z',
+      bytes: 2 ** 20,
+      snapshot: '1763851022123-orders-0-x7k2/12',
+    },
+  ]);
+});

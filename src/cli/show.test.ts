@@ -1,0 +1,108 @@
+import { expect, test } from 'vitest';
+import type { SnapshotDocument, StoredFile } from '../repository/document.ts';
+import { documentJson, renderDocument } from './show.ts';
+
+const nowMs = Date.UTC(2026, 10, 22, 23, 40);
+const epoch = '1763851022123-orders-0-x7k2';
+const sha256 = 'ab12cd34ef56ab12'.repeat(4);
+
+function file(path: string, sizeBytes: number): StoredFile {
+  const key = `orders/prod/data/${epoch}/00000012-000001.tar.zst`;
+  return {
+    path,
+    sizeBytes,
+    sha256,
+    uid: undefined,
+    objects: [{ kind: 'archived', key, storedBytes: 99, entry: path }],
+  };
+}
+
+const document: SnapshotDocument = {
+  application: 'orders',
+  lineage: 'prod',
+  instance: 'orders-0',
+  epoch,
+  n: 12,
+  timeMs: nowMs - 180_000,
+  writer: 'warmstate 0.1.0',
+  guarantee: 'at_least_once',
+  ahead: [],
+  seen: new Map(),
+  entries: [
+    {
+      task: '0_0',
+      quality: 'live',
+      layout: 'file',
+      stateTimeMs: nowMs - 240_000,
+      capturedAtMs: nowMs - 180_000,
+      capturedBy: `${epoch}/11`,
+      offsets: new Map([['orders-agg-changelog-0', 12_345n]]),
+      files: [file('.checkpoint', 43)],
+      stores: [
+        {
+          name: 'agg',
+          kind: 'rocksdb',
+          rocksdbVersion: '9.7.3',
+          columnFamilies: ['default'],
+          files: [file('rocksdb/agg/000012.sst', 2 ** 24), file('rocksdb/agg/CURRENT', 16)],
+        },
+      ],
+    },
+  ],
+};
+
+test('a snapshot is shown with its tasks, offsets, stores and files', () => {
+  expect(renderDocument(document, { columns: 100, hasColour: false, nowMs })).toBe(`\
+snapshot 1763851022123-orders-0-x7k2/12
+orders, lineage prod, instance orders-0
+taken 3 min ago (2026-11-22T23:37:00.000Z) under at_least_once by warmstate 0.1.0
+1 task, 16 MiB
+
+task 0_0: live, file layout, state of 4 min ago, taken by 1763851022123-orders-0-x7k2/11
+CHANGELOG               OFFSET
+orders-agg-changelog-0   12345
+STORE  KIND     ROCKSDB  FILES    SIZE
+agg    rocksdb  9.7.3        2  16 MiB
+  SIZE  SHA256            FILE
+  43 B  ab12cd34ef56ab12  .checkpoint
+16 MiB  ab12cd34ef56ab12  rocksdb/agg/000012.sst
+  16 B  ab12cd34ef56ab12  rocksdb/agg/CURRENT
+`);
+});
+
+test('the JSON of a snapshot names every file with its objects', () => {
+  const objects = [`orders/prod/data/${epoch}/00000012-000001.tar.zst`];
+  expect(documentJson(document)).toEqual({
+    snapshot: '1763851022123-orders-0-x7k2/12',
+    application: 'orders',
+    lineage: 'prod',
+    instance: 'orders-0',
+    time: '2026-11-22T23:37:00.000Z',
+    writer: 'warmstate 0.1.0',
+    guarantee: 'at_least_once',
+    tasks: [
+      {
+        task: '0_0',
+        quality: 'live',
+        layout: 'file',
+        stateTime: '2026-11-22T23:36:00.000Z',
+        capturedAt: '2026-11-22T23:37:00.000Z',
+        capturedBy: '1763851022123-orders-0-x7k2/11',
+        offsets: { 'orders-agg-changelog-0': '12345' },
+        files: [{ path: '.checkpoint', bytes: 43, sha256, objects }],
+        stores: [
+          {
+            name: 'agg',
+            kind: 'rocksdb',
+            rocksdbVersion: '9.7.3',
+            columnFamilies: ['default'],
+            files: [
+              { path: 'rocksdb/agg/000012.sst', bytes: 2 ** 24, sha256, objects },
+              { path: 'rocksdb/agg/CURRENT', bytes: 16, sha256, objects },
+            ],
+          },
+        ],
+      },
+    ],
+  });
+});
