@@ -1,0 +1,562 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  after,
+  before,
+  CHECKPOINT_NS,
+  checkpointSight,
+  databaseSight,
+  lookContext,
+  parentOf,
+  tableSight,
+  taskSight,
+} from '../../test/support/sights.ts';
+import {
+  type DatabaseSight,
+  type JudgeContext,
+  type Judgement,
+  judge,
+  stateTimeMs,
+  type TaskSight,
+  verdictUnder,
+} from './quality.ts';
+
+const CLEAN = ['clean', 'clean'];
+/** Under at-least-once worth something, under exactly-once not. */
+const LIVE = ['live', 'exactly_once_running'];
+
+const CLOSED = taskSight();
+const FLUSHED = withTables(tableSight(after(1)));
+
+describe('a task with a checkpoint file', () => {
+  test('is clean under every guarantee when nothing was written since the checkpoint', () => {
+    expect(judge(CLOSED, lookContext())).toEqual({
+      atLeastOnce: { kind: 'valid', quality: 'clean' },
+      exactlyOnce: { kind: 'valid', quality: 'clean' },
+      stores: new Set(['agg', 'win']),
+      leftOut: [],
+      memory: {
+        device: 8n,
+        inode: 12n,
+        birthtimeNs: before(3_600_000),
+        checkpoint: { inode: 77n, mtimeNs: CHECKPOINT_NS },
+        passed: true,
+        tainted: false,
+        databases: new Map([
+          ['rocksdb/agg', { manifest: 'MANIFEST-000005', greatestSequence: 1_000n }],
+          ['win/win.0', { manifest: 'MANIFEST-000005', greatestSequence: 1_000n }],
+          ['win/win.3600000', { manifest: 'MANIFEST-000005', greatestSequence: 1_000n }],
+        ]),
+        parents: new Map([
+          ['rocksdb', { mtimeNs: before(60_000), children: ['agg'] }],
+          ['win', { mtimeNs: before(60_000), children: ['win.0', 'win.3600000'] }],
+        ]),
+        watch: { sinceMs: lookContext().nowMs, writes: 0n, looksExactlyOnce: false },
+      },
+    });
+  });
+
+  test('is live under at-least-once and refused under exactly-once when a table is newer than the checkpoint', () => {
+    const { atLeastOnce, exactlyOnce } = judge(FLUSHED, lookContext());
+    expect({ atLeastOnce, exactlyOnce }).toEqual({
+      atLeastOnce: { kind: 'valid', quality: 'live' },
+      exactlyOnce: {
+        kind: 'refused',
+        why: {
+          reason: 'exactly_once_running',
+          message: 'tables are newer than .checkpoint and may hold writes of aborted transactions',
+        },
+      },
+    });
+  });
+
+  test('is refused without the file', () => {
+    expect(verdicts(taskSight({ checkpoint: undefined }))).toEqual(['no_offset', 'exactly_once_running']);
+  });
+
+  test('is refused when a store is none of RocksDB', () => {
+    expect(verdicts(taskSight({ customStores: ['lucene'] }))).toEqual(['unsupported_store', 'unsupported_store']);
+  });
+});
+
+test('a task that keeps its offsets inside RocksDB is refused', () => {
+  const databases = [databaseSight('rocksdb/agg', { columnFamilies: ['default', 'offsets'] })];
+  expect(judge(taskSight({ databases, checkpoint: undefined }), lookContext()).atLeastOnce).toEqual({
+    kind: 'refused',
+    why: {
+      reason: 'no_offset',
+      message:
+        'rocksdb/agg keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not read',
+    },
+  });
+});
+
+describe('Q1: no table is newer than the checkpoint', () => {
+  test.each([
+    ['was flushed before it', tableSight(before(1)), CLEAN],
+    ['was flushed in the very tick of it', tableSight(CHECKPOINT_NS), CLEAN],
+    ['was flushed a nanosecond after it', tableSight(CHECKPOINT_NS + 1n), LIVE],
+    ['is the output of a compaction that ran across it', tableSight(after(40), before(16)), CLEAN],
+    ['was copied later with its old mtime', tableSight(before(5_000), after(1_000)), CLEAN],
+    ['ended after it on a file system without birth times', tableSight(after(1), 0n), LIVE],
+    ['ended before it on a file system without birth times', tableSight(before(1), 0n), CLEAN],
+  ])('a table that %s', (_name, table, expected) => {
+    expect(verdicts(withTables(table))).toEqual(expected);
+  });
+
+  test('equal stamps count as newer where the file system has whole seconds', () => {
+    const second = 1_700_000_000_000_000_000n;
+    const at = (table: bigint): TaskSight => ({
+      ...withTables(tableSight(table)),
+      checkpoint: checkpointSight(['orders-agg-changelog 3 1', 'orders-win-changelog 3 1'], { mtimeNs: second }),
+      parents: new Map([['win', parentOf('segments', ['win.0', 'win.3600000'], second)]]),
+    });
+    expect([verdicts(at(second)), verdicts(at(second - 1_000_000_000n))]).toEqual([LIVE, CLEAN]);
+  });
+
+  test('one newer table of one segment is enough', () => {
+    const databases = [databaseSight('rocksdb/agg'), databaseSight('win/win.0', { tables: [tableSight(after(1))] })];
+    expect(verdicts(taskSight({ databases }))).toEqual(LIVE);
+  });
+});
+
+describe('Q2: what passed once goes on passing while nothing newer is added', () => {
+  const compacted = withTables(tableSight(after(2_000)));
+
+  test('a later compaction does no harm', () => {
+    expect(verdicts(compacted, { after: [CLOSED] })).toEqual(CLEAN);
+    expect(verdicts(compacted)).toEqual(LIVE);
+  });
+
+  test('nor does a second one', () => {
+    expect(verdicts(withTables(tableSight(after(9_000))), { after: [CLOSED, compacted] })).toEqual(CLEAN);
+  });
+
+  test.each([
+    ['a flush', withAgg({ greatestSequence: 1_001n })],
+    ['another manifest', withAgg({ manifest: 'MANIFEST-000009' })],
+    ['a checkpoint of another inode', { ...compacted, checkpoint: checkpointOf({ inode: 78n }) }],
+    ['a checkpoint rewritten in place', { ...compacted, checkpoint: checkpointOf({ mtimeNs: after(1) }) }],
+    ['a new segment that has tables', withSegment({ tables: [tableSight(after(1))] })],
+    ['a new segment whose tables were dropped', withSegment({ tables: [], newestDropped: true })],
+  ])('%s is another matter', (_name, sight) => {
+    expect(verdicts(sight, { after: [CLOSED], nowMs: laterMs(20_000) })).toEqual(LIVE);
+  });
+
+  test('a new segment without tables holds nothing newer', () => {
+    const sight = { ...withSegment({ tables: [], greatestSequence: 0n }), databases: [...compacted.databases] };
+    sight.databases.push(databaseSight('win/win.7200000', { tables: [], greatestSequence: 0n }));
+    expect(verdicts(sight, { after: [CLOSED], nowMs: laterMs(20_000) })).toEqual(CLEAN);
+  });
+
+  test('what never passed does not begin to', () => {
+    expect(verdicts(FLUSHED, { after: [FLUSHED] })).toEqual(LIVE);
+  });
+});
+
+describe('Q4: what was dropped has no stamp', () => {
+  const emptied = withAgg({ tables: [], newestDropped: true });
+
+  test('a store that is empty, but was not, counts as written', () => {
+    expect(verdicts(emptied)).toEqual(LIVE);
+    expect(verdicts(withAgg({ tables: [], greatestSequence: 0n }))).toEqual(CLEAN);
+  });
+
+  test('so does one with old tables whose newest was dropped', () => {
+    expect(verdicts(withAgg({ tables: [tableSight(before(5_000))], newestDropped: true }))).toEqual(LIVE);
+  });
+
+  test('unless Q2 covers it', () => {
+    expect(verdicts(emptied, { after: [CLOSED] })).toEqual(CLEAN);
+  });
+
+  test('unless the database held all of it when the checkpoint was another one', () => {
+    const earlier = { ...emptied, checkpoint: checkpointOf({ inode: 70n, mtimeNs: before(30_000) }) };
+    expect(verdicts(emptied, { after: [earlier] })).toEqual(CLEAN);
+    expect(verdicts(emptied, { after: [{ ...emptied, checkpoint: undefined }] })).toEqual(CLEAN);
+  });
+
+  test.each([
+    ['has the same checkpoint', emptied],
+    ['held less', withAgg({ greatestSequence: 999n }, { inode: 70n })],
+    ['had another manifest', withAgg({ manifest: 'MANIFEST-000002', greatestSequence: 1_000n }, { inode: 70n })],
+  ])('an earlier look that %s says nothing', (_name, earlier) => {
+    expect(verdicts(emptied, { after: [earlier] })[0]).toBe('live');
+  });
+});
+
+describe('Q5: a clock that jumped voids the stamps', () => {
+  const future = after(120_000);
+
+  test.each([
+    ['the checkpoint is from the future', { ...CLOSED, checkpoint: checkpointOf({ mtimeNs: future }) }, {}],
+    ['a table ended in the future', withTables(tableSight(future, before(1))), {}],
+    ['a table was born in the future', withTables(tableSight(before(1), future)), {}],
+    ['the clock was seen to go back', CLOSED, { clockSteppedBack: true }],
+  ])('%s', (_name, sight, context) => {
+    expect(verdicts(sight, context)).toEqual(LIVE);
+  });
+
+  test('a stamp of this very millisecond is no future', () => {
+    expect(verdicts(CLOSED, { nowMs: Number(CHECKPOINT_NS / 1_000_000n) })).toEqual(CLEAN);
+  });
+
+  test('but not what passed before', () => {
+    expect(verdicts(CLOSED, { after: [CLOSED], clockSteppedBack: true })).toEqual(CLEAN);
+  });
+});
+
+describe('Q6: what was started over tables that no checkpoint covered is tainted', () => {
+  const restarted = openedAnew({ checkpoint: checkpointOf({ inode: 90n, mtimeNs: after(30_000) }) });
+  const TAINTED = ['clean', 'unclean_restart'];
+
+  test('a checkpoint that is rewritten at the start does not make up for it', () => {
+    expect(verdicts(restarted, { after: [FLUSHED] })).toEqual(TAINTED);
+  });
+
+  test('neither for tables that had no checkpoint at all', () => {
+    const running = taskSight({ checkpoint: undefined });
+    expect(verdicts(restarted, { after: [running] })).toEqual(TAINTED);
+    expect(verdicts(openedAnew({ checkpoint: undefined }), { after: [running] })).toEqual([
+      'no_offset',
+      'unclean_restart',
+    ]);
+  });
+
+  test('it stays so, whatever comes', () => {
+    const closed = { ...restarted, checkpoint: checkpointOf({ inode: 91n, mtimeNs: after(40_000) }) };
+    expect(verdicts(closed, { after: [FLUSHED, restarted] })).toEqual(TAINTED);
+    expect(verdicts(closed, { after: [FLUSHED, restarted, { ...closed, checkpoint: undefined }] })).toEqual(TAINTED);
+  });
+
+  test('until the directory is another one', () => {
+    const elsewhere = { ...restarted, facts: { ...restarted.facts, inode: 13n } };
+    const reborn = { ...restarted, facts: { ...restarted.facts, birthtimeNs: before(1) } };
+    const moved = { ...restarted, facts: { ...restarted.facts, device: 9n } };
+    for (const sight of [elsewhere, reborn, moved]) expect(verdicts(sight, { after: [FLUSHED] })).toEqual(CLEAN);
+  });
+
+  test.each([
+    ['a start after a clean close', [CLOSED], restarted],
+    ['a clean close after it was refused', [FLUSHED], { ...CLOSED, checkpoint: restarted.checkpoint }],
+    ['a start after that clean close', [FLUSHED, { ...CLOSED, checkpoint: checkpointOf({ inode: 80n }) }], restarted],
+  ])('%s is no taint', (_name, earlier, sight) => {
+    expect(verdicts(sight, { after: earlier })).toEqual(CLEAN);
+  });
+
+  test('a database that is being made changes its manifest, and never had a table', () => {
+    const born = withAll({ manifest: 'MANIFEST-000001', tables: [], greatestSequence: 0n }, { checkpoint: undefined });
+    const opened = withAll(
+      { manifest: 'MANIFEST-000005', tables: [], greatestSequence: 0n },
+      { checkpoint: undefined },
+    );
+    expect(verdicts(CLOSED, { after: [born, opened] })).toEqual(CLEAN);
+    expect(verdicts(CLOSED, { after: [born] })).toEqual(TAINTED);
+  });
+
+  test('no transaction writes into global stores', () => {
+    const sight = { ...restarted, task: 'global' };
+    expect(verdicts(sight, { after: [{ ...FLUSHED, task: 'global' }] })).toEqual(CLEAN);
+  });
+});
+
+describe('Q7: an application that is said to run at-least-once, and whose checkpoint stands still', () => {
+  const start = withAgg({ greatestSequence: 10_000n, tables: [tableSight(after(1))] });
+  const grown = withAgg({ greatestSequence: 60_001n, tables: [tableSight(after(200_000))] });
+  const SUSPICIOUS = ['looks_exactly_once', 'exactly_once_running'];
+  const fiveMinutes = { isRunning: true, firstMs: laterMs(60_000), nowMs: laterMs(360_000) };
+
+  test('is refused after five minutes and 50,000 writes', () => {
+    expect(verdicts(grown, { after: [start], ...fiveMinutes })).toEqual(SUSPICIOUS);
+    expect(judgeAfter(grown, { after: [start], ...fiveMinutes }).atLeastOnce).toEqual({
+      kind: 'refused',
+      why: {
+        reason: 'looks_exactly_once',
+        message: '50001 writes in 5 min without a new .checkpoint: the application seems to run exactly-once',
+      },
+    });
+  });
+
+  test('is refused when the checkpoint is missing all the time', () => {
+    const without = (sight: TaskSight): TaskSight => ({ ...sight, checkpoint: undefined });
+    expect(verdicts(without(grown), { after: [without(start)], ...fiveMinutes })).toEqual(SUSPICIOUS);
+  });
+
+  test.each([
+    ['after less time', { ...fiveMinutes, nowMs: laterMs(359_999) }, grown],
+    ['after fewer writes', fiveMinutes, withAgg({ greatestSequence: 60_000n, tables: [tableSight(after(1))] })],
+    ['when it does not run', { ...fiveMinutes, isRunning: false }, grown],
+  ])('is live %s', (_name, context, sight) => {
+    expect(verdicts(sight, { after: [start], ...context })).toEqual(LIVE);
+  });
+
+  test('is live again after a new checkpoint', () => {
+    const sight = { ...grown, checkpoint: checkpointOf({ inode: 78n }) };
+    expect(verdicts(sight, { after: [start], ...fiveMinutes })).toEqual(LIVE);
+    expect(verdicts(sight, { after: [start, grown], ...fiveMinutes })).toEqual(LIVE);
+  });
+
+  test('is still refused when it was killed', () => {
+    expect(verdicts(grown, { after: [start, grown], ...fiveMinutes, isRunningNow: false })).toEqual(SUSPICIOUS);
+  });
+
+  test('cannot hide behind segments that expire', () => {
+    const segment = (name: string): TaskSight => ({
+      ...start,
+      databases: [
+        databaseSight('rocksdb/agg'),
+        databaseSight(`win/${name}`, { greatestSequence: 26_000n, tables: [tableSight(after(1))] }),
+      ],
+      parents: new Map([['win', parentOf('segments', [name], before(1))]]),
+    });
+    const life = [segment('win.0'), segment('win.3600000')];
+    expect(verdicts(segment('win.7200000'), { after: life, ...fiveMinutes })).toEqual(SUSPICIOUS);
+  });
+
+  test('is not suspected for stores without a changelog', () => {
+    const withCache = (greatestSequence: bigint): TaskSight => ({
+      ...start,
+      databases: [...start.databases, databaseSight('rocksdb/cache', { greatestSequence })],
+    });
+    expect(verdicts(withCache(90_000n), { after: [withCache(1_000n)], ...fiveMinutes })).toEqual(LIVE);
+  });
+
+  test('is not suspected for what was there before the lowest level lost its sequence numbers', () => {
+    const settled = withAgg({ greatestSequence: 0n, tables: [tableSight(before(1))] });
+    expect(verdicts(grown, { after: [settled], ...fiveMinutes })).toEqual(LIVE);
+  });
+
+  test('is clean when nothing was written since the checkpoint', () => {
+    const older = [tableSight(before(1))];
+    const covered = withAgg({ greatestSequence: 60_001n, tables: older });
+    const first = withAgg({ greatestSequence: 10_000n, tables: older });
+    expect(verdicts(covered, { after: [first], ...fiveMinutes })).toEqual(CLEAN);
+  });
+});
+
+describe('Q8: an installed task that was not opened yet', () => {
+  test('keeps the quality it was restored with', () => {
+    expect(verdicts(CLOSED, { installedQuality: 'live' })).toEqual(LIVE);
+    expect(verdicts(FLUSHED, { installedQuality: 'clean' })).toEqual(CLEAN);
+  });
+
+  test('is not taken for one that was opened over uncovered tables when it was clean', () => {
+    const restarted = openedAnew({ checkpoint: checkpointOf({ inode: 90n, mtimeNs: after(30_000) }) });
+    expect(verdicts(restarted, { after: [FLUSHED], firstInstalled: 'clean' })).toEqual(CLEAN);
+    expect(verdicts(restarted, { after: [CLOSED], firstInstalled: 'live' })).toEqual(['clean', 'unclean_restart']);
+  });
+});
+
+describe('completeness', () => {
+  test('C1: a changelog in the checkpoint without its store refuses the task', () => {
+    const checkpoint = checkpointSight(['orders-agg-changelog 3 1', 'orders-gone-changelog 3 1']);
+    expect(verdicts(taskSight({ checkpoint }))).toEqual(['incomplete', 'incomplete']);
+  });
+
+  test('C3: a store without an offset stays at home', () => {
+    const checkpoint = checkpointSight(['orders-win-changelog 3 1']);
+    const { stores, leftOut, atLeastOnce } = judge(taskSight({ checkpoint }), lookContext());
+    expect({ stores, leftOut, atLeastOnce }).toEqual({
+      stores: new Set(['win']),
+      leftOut: ['agg'],
+      atLeastOnce: { kind: 'valid', quality: 'clean' },
+    });
+  });
+
+  test('C3: a task none of whose stores has an offset is refused', () => {
+    const checkpoint = checkpointSight(['orders-agg-changelog 3 -4', 'orders-win-changelog 3 -4']);
+    expect(verdicts(taskSight({ checkpoint }))).toEqual(['no_offset', 'no_offset']);
+  });
+
+  test('D2: a parent that changed after the checkpoint refuses the task', () => {
+    const parents = new Map([['rocksdb', parentOf('stores', ['agg'], after(1))]]);
+    expect(verdicts(taskSight({ parents }))).toEqual(['changing', 'changing']);
+  });
+
+  test('D4: a store that is gone refuses the task, at every later look too', () => {
+    const smaller = taskSight({ parents: new Map([['rocksdb', parentOf('stores', [])]]) });
+    expect(verdicts(smaller, { after: [CLOSED] })).toEqual(['being_deleted', 'being_deleted']);
+    expect(verdicts(smaller, { after: [CLOSED, smaller] })).toEqual(['being_deleted', 'being_deleted']);
+  });
+});
+
+test('A1: the state time is that of the checkpoint, in whole milliseconds', () => {
+  expect(stateTimeMs(CLOSED)).toBe(1_700_000_000_123);
+  expect(stateTimeMs(taskSight({ checkpoint: undefined }))).toBeUndefined();
+});
+
+describe('under auto', () => {
+  test('counts only what both guarantees grant', () => {
+    expect(verdictUnder('auto', judge(CLOSED, lookContext()))).toEqual({ kind: 'valid', quality: 'clean' });
+    const flushed = judge(FLUSHED, lookContext());
+    expect(verdictUnder('auto', flushed)).toBe(flushed.exactlyOnce);
+    expect(verdictUnder('at_least_once', flushed)).toBe(flushed.atLeastOnce);
+    expect(verdictUnder('exactly_once_v2', flushed)).toBe(flushed.exactlyOnce);
+  });
+});
+
+describe('for any life of a task', () => {
+  test('a second look at the same thing says the same', () => {
+    fc.assert(
+      fc.property(sights, sights, contexts, (first, second, context) => {
+        const memory = judge(first, { ...context, memory: undefined }).memory;
+        const judgement = judge(second, { ...context, memory });
+        expect(judge(second, { ...context, memory: judgement.memory })).toEqual(judgement);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('what exactly-once grants at-least-once grants as well', () => {
+    fc.assert(
+      fc.property(sights, sights, contexts, (first, second, context) => {
+        const { atLeastOnce, exactlyOnce } = judge(second, { ...context, memory: judge(first, context).memory });
+        if (exactlyOnce.kind === 'valid') expect(atLeastOnce).toEqual(exactlyOnce);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('the memory of another directory changes nothing', () => {
+    fc.assert(
+      fc.property(sights, sights, contexts, (first, second, context) => {
+        const memory = { ...judge(first, context).memory, inode: 13n };
+        expect(judge(second, { ...context, memory })).toEqual(judge(second, { ...context, memory: undefined }));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('a clock that went back never makes a task more valid', () => {
+    fc.assert(
+      fc.property(sights, sights, contexts, (first, second, context) => {
+        const { memory } = judge(first, context);
+        const trusted = judge(second, { ...context, memory, clockSteppedBack: false });
+        const doubted = judge(second, { ...context, memory, clockSteppedBack: true });
+        if (doubted.exactlyOnce.kind === 'valid') expect(trusted.exactlyOnce).toEqual(doubted.exactlyOnce);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+/** Stamps around the checkpoint, few enough to be equal often. */
+const stamps = fc.constantFrom(0n, before(5_000), before(1), CHECKPOINT_NS, after(1), after(5_000), after(90_000));
+
+const databases = fc
+  .uniqueArray(fc.constantFrom('rocksdb/agg', 'rocksdb/tab', 'win/win.0', 'win/win.3600000', 'win/win.7200000'))
+  .chain((paths) =>
+    fc.tuple(
+      ...paths.map((path) =>
+        fc.record({
+          store: fc.constant(databaseSight(path).store),
+          path: fc.constant(path),
+          manifest: fc.constantFrom('MANIFEST-000005', 'MANIFEST-000009'),
+          columnFamilies: fc.constant(['default']),
+          greatestSequence: fc.constantFrom(0n, 1_000n, 70_000n),
+          newestDropped: fc.boolean(),
+          tables: fc.array(fc.record({ mtimeNs: stamps, birthtimeNs: stamps }), { maxLength: 2 }),
+        }),
+      ),
+    ),
+  );
+
+const sights = fc
+  .record({
+    databases,
+    parentStamp: fc.constantFrom(before(60_000), CHECKPOINT_NS, after(1), after(40_000)),
+    checkpoint: fc.option(
+      fc.record({
+        inode: fc.constantFrom(77n, 78n),
+        mtimeNs: fc.constantFrom(before(1), CHECKPOINT_NS, after(90_000)),
+        entries: fc.subarray(['orders-agg-changelog 3 1', 'orders-win-changelog 3 1', 'orders-tab-changelog 3 -4']),
+      }),
+      { nil: undefined },
+    ),
+  })
+  .map(({ databases, parentStamp, checkpoint }): TaskSight => {
+    const children = (parent: string): readonly string[] =>
+      databases.flatMap(({ path }) => (path.startsWith(`${parent}/`) ? [path.slice(parent.length + 1)] : [])).sort();
+    return taskSight({
+      databases,
+      parents: new Map([
+        ['rocksdb', parentOf('stores', children('rocksdb'), parentStamp)],
+        ['win', parentOf('segments', children('win'), parentStamp)],
+      ]),
+      checkpoint: checkpoint === undefined ? undefined : checkpointSight(checkpoint.entries, checkpoint),
+    });
+  });
+
+const contexts: fc.Arbitrary<JudgeContext> = fc
+  .record({
+    nowMs: fc.constantFrom(laterMs(1), laterMs(60_000), laterMs(600_000)),
+    isRunning: fc.boolean(),
+    clockSteppedBack: fc.boolean(),
+    installedQuality: fc.option(fc.constantFrom('clean', 'live'), { nil: undefined }),
+  })
+  .map((changes) => lookContext(changes));
+
+type Life = Partial<JudgeContext> & {
+  /** Earlier looks, in their order. */
+  readonly after?: readonly TaskSight[];
+  readonly firstMs?: number;
+  readonly firstInstalled?: 'clean' | 'live';
+  readonly isRunningNow?: boolean;
+};
+
+/** Quality, or the reason there is none, under at-least-once and exactly-once. */
+function verdicts(sight: TaskSight, life: Life = {}): readonly string[] {
+  const { atLeastOnce, exactlyOnce } = judgeAfter(sight, life);
+  return [atLeastOnce, exactlyOnce].map((verdict) => (verdict.kind === 'valid' ? verdict.quality : verdict.why.reason));
+}
+
+function judgeAfter(sight: TaskSight, life: Life): Judgement {
+  const { after: earlier = [], firstMs, firstInstalled, isRunningNow, ...changes } = life;
+  const context = lookContext(changes);
+  let memory: JudgeContext['memory'];
+  for (const [index, look] of earlier.entries()) {
+    const first = { nowMs: firstMs ?? context.nowMs, clockSteppedBack: false, installedQuality: firstInstalled };
+    memory = judge(look, { ...context, ...(index === 0 ? first : {}), memory }).memory;
+  }
+  return judge(sight, { ...context, isRunning: isRunningNow ?? context.isRunning, memory });
+}
+
+function laterMs(ms: number): number {
+  return Number(after(ms) / 1_000_000n);
+}
+
+function checkpointOf(changes: Partial<NonNullable<TaskSight['checkpoint']>>): NonNullable<TaskSight['checkpoint']> {
+  return checkpointSight(['orders-agg-changelog 3 100', 'orders-win-changelog 3 200'], changes);
+}
+
+function withTables(...tables: DatabaseSight['tables']): TaskSight {
+  return withAgg({ tables });
+}
+
+function withAgg(
+  changes: Partial<DatabaseSight>,
+  checkpoint: Partial<NonNullable<TaskSight['checkpoint']>> = {},
+): TaskSight {
+  const [, ...segments] = CLOSED.databases;
+  const agg = databaseSight('rocksdb/agg', { tables: [tableSight(after(1))], ...changes });
+  return taskSight({ databases: [agg, ...segments], checkpoint: checkpointOf(checkpoint) });
+}
+
+function withAll(changes: Partial<DatabaseSight>, sight: Partial<TaskSight>): TaskSight {
+  return taskSight({ ...sight, databases: CLOSED.databases.map((database) => ({ ...database, ...changes })) });
+}
+
+function openedAnew(sight: Partial<TaskSight>): TaskSight {
+  return withAll({ manifest: 'MANIFEST-000012' }, sight);
+}
+
+/** As CLOSED, with a third segment that came ten seconds ago. */
+function withSegment(changes: Partial<DatabaseSight>): TaskSight {
+  return taskSight({
+    databases: [...CLOSED.databases, databaseSight('win/win.7200000', changes)],
+    parents: new Map([
+      ['rocksdb', parentOf('stores', ['agg'])],
+      ['win', parentOf('segments', ['win.0', 'win.3600000', 'win.7200000'], after(1))],
+    ]),
+  });
+}
