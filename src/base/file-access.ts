@@ -8,7 +8,7 @@ import { Failure, systemErrorCode } from './failure.ts';
  * it means; everything else that goes wrong is a Failure.
  */
 export interface FileAccess {
-  /** The names in a directory, in the order the file system gives them. */
+  /** The names in a directory, in no particular order. */
   list(path: string): Promise<readonly string[] | undefined>;
   stat(path: string): Promise<FileFacts | undefined>;
   /** Holds a file or directory: its inode stays ours whatever happens to the name. */

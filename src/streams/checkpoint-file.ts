@@ -21,11 +21,12 @@ export interface Checkpoint {
 const OFFSET_UNKNOWN = '-4';
 // Kafka's own grammar of topic names; partitions and offsets as Java's Integer and Long print them.
 const ENTRY = /^([A-Za-z0-9._-]{1,249}) (0|[1-9]\d{0,9}) (0|[1-9]\d{0,18}|-4)$/;
+const PARTITION_MAX = 2 ** 31 - 1;
 const OFFSET_MAX = 2n ** 63n - 1n;
 
 /** Stricter than Kafka: whatever it would not have written itself is a Failure `corrupt`. */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
-  const lines = new TextDecoder().decode(bytes).split('\n');
+  const lines = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes).split('\n');
   if (lines.pop() !== '') throw damaged('its last line is cut');
   const [version, count, ...entries] = lines;
   if (version !== '0') throw damaged(`its version is '${version ?? ''}', not 0`);
@@ -37,7 +38,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const topics = new Set<string>();
   for (const line of entries) {
     const [, topic = '', partition = '', offset = ''] = ENTRY.exec(line) ?? [];
-    if (topic === '') throw damaged(`it has a malformed line '${line}'`);
+    if (topic === '' || Number(partition) > PARTITION_MAX) throw damaged(`it has a malformed line '${line}'`);
     const key = `${topic}-${partition}`;
     if (offsets.has(key) || unknown.has(key)) throw damaged(`it names ${key} twice`);
     topics.add(topic);

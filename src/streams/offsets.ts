@@ -33,12 +33,12 @@ export function coverStores(
   const ofStore = new Map([...checkpoint.topics].map((topic) => [topic, storeOf(topic, applicationId)]));
   const missing = [...ofStore].find(([, store]) => store !== undefined && !stores.has(store));
   if (missing !== undefined) {
-    return refused('incomplete', `.checkpoint has an offset of ${missing[0]}, but there is no store ${missing[1]}`);
+    return refused('incomplete', `.checkpoint names ${missing[0]}, but there is no store ${missing[1]}`);
   }
   if (stores.size < ofStore.size) {
     return refused(
       'incomplete',
-      `.checkpoint names ${ofStore.size} changelogs, but there are only ${stores.size} stores`,
+      `.checkpoint names ${ofStore.size} changelogs, which are more than the stores there are (${stores.size})`,
     );
   }
 

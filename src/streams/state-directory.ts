@@ -13,14 +13,16 @@ import type { FileAccess, FileFacts } from '../base/file-access.ts';
  */
 export const CHECKPOINT_FILE = '.checkpoint';
 export const GLOBAL_TASK = 'global';
-/** Where warmstate stages and notes things: beside the application directories, a name no application.id can have. */
+/** Where warmstate stages and notes things, beside the application directories; no application.id that is served. */
 export const WARMSTATE_DIRECTORY = '.warmstate';
 
 const ROCKSDB_PARENT = 'rocksdb';
 const TASK_DIRECTORY = /^\d{1,9}_\d{1,9}$/;
 const POSITION_FILE = /\.position$/;
+// Kafka Streams writes `.checkpoint.tmp` and `<store>.position.tmp` and renames them at once.
+const TEMPORARY_FILE = /\.tmp$/;
 // A directory that Kafka Streams would use: the characters and length of a topic name, without the special names.
-const APPLICATION_ID = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}$/;
+const APPLICATION_ID = /^(?!\.{1,2}$|\.warmstate$)[A-Za-z0-9._-]{1,200}$/;
 const KSQLDB_APPLICATION = /^_confluent-ksql-/;
 
 /** One task directory as it was listed at one moment. */
@@ -75,18 +77,21 @@ export function assertSupportedApplication(applicationId: string): void {
 
 /** The applications that keep state below `stateDirectory`, sorted. */
 export async function listApplications(files: FileAccess, stateDirectory: string): Promise<readonly string[]> {
-  const names = await listDirectory(files, stateDirectory);
+  const names = await files.list(stateDirectory);
   if (names === undefined) {
-    throw new Failure('missing', `cannot read the state directory ${stateDirectory}: it does not exist`, {
-      hint: 'give the state.dir of the application with --state-dir',
-    });
+    const isThere = (await files.stat(stateDirectory)) !== undefined;
+    throw new Failure(
+      isThere ? 'invalid' : 'missing',
+      `cannot read the state directory ${stateDirectory}: ${isThere ? 'it is no directory' : 'it does not exist'}`,
+      { hint: 'give the state.dir of the application with --state-dir' },
+    );
   }
-  const isApplication = async (name: string): Promise<boolean> => {
-    const children = APPLICATION_ID.test(name) ? await listDirectory(files, join(stateDirectory, name)) : undefined;
-    return children?.some((child) => child === '.lock' || isTaskName(child)) ?? false;
-  };
-  const found = await Promise.all(names.map(async (name) => ((await isApplication(name)) ? [name] : [])));
-  return found.flat().sort();
+  const applications = [];
+  for (const name of names.filter((one) => APPLICATION_ID.test(one))) {
+    const children = await files.list(join(stateDirectory, name));
+    if (children?.some((child) => child === '.lock' || isTaskName(child))) applications.push(name);
+  }
+  return applications.sort();
 }
 
 /** The task directories of an application, in the order of subtopology and partition, `global` last; [] where it has no directory. */
@@ -97,15 +102,12 @@ export async function listTasks(files: FileAccess, applicationDirectory: string)
     if (facts === undefined || facts.kind === 'directory') return [];
     throw new Failure('invalid', `cannot read ${applicationDirectory}: it is no directory`);
   }
-  const kinds = await Promise.all(
-    names
-      .filter(isTaskName)
-      .map(async (name) => [name, (await files.stat(join(applicationDirectory, name)))?.kind] as const),
-  );
-  return kinds
-    .filter(([, kind]) => kind === 'directory')
-    .map(([name]) => name)
-    .sort(compareTasks);
+  const tasks = [];
+  for (const name of names.filter(isTaskName)) {
+    const facts = await files.stat(join(applicationDirectory, name));
+    if (facts?.kind === 'directory') tasks.push(name);
+  }
+  return tasks.sort(compareTasks);
 }
 
 /** Order of tasks for people: by number, `global` last. */
@@ -138,6 +140,7 @@ export async function listTask(
   };
   for (const name of [...names].sort()) {
     const parent = await readParent(files, path, name);
+    if (parent === 'gone' && TEMPORARY_FILE.test(name)) continue;
     if (parent === 'gone') return undefined;
     if (parent === undefined) continue;
     if (parent.kind === 'custom') {
@@ -202,11 +205,4 @@ export function segmentStart(store: string, directory: string): bigint | undefin
 
 function compareText(left: string, right: string): number {
   return left < right ? -1 : left > right ? 1 : 0;
-}
-
-async function listDirectory(files: FileAccess, path: string): Promise<readonly string[] | undefined> {
-  const facts = await files.stat(path);
-  if (facts === undefined) return undefined;
-  if (facts.kind === 'directory') return files.list(path);
-  return undefined;
 }
