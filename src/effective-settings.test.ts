@@ -56,7 +56,7 @@ test('a command gets its settings with their defaults', async () => {
       stateDir: '/var/lib/kafka-streams',
       applicationId: 'orders',
       processingGuarantee: 'at_least_once',
-      destination: 'file:///repository',
+      destination: { kind: 'file', directory: '/repository' },
       instance: 'orders-0',
       lineage: 'prod',
       compression: 'zstd',
@@ -96,7 +96,7 @@ test('every setting that is missing or bad is told at once, with where it was wr
   expect({ kind, problems }).toEqual({
     kind: 'refused',
     problems: [
-      'cannot use --destination here: it is neither file:///directory nor s3://bucket/prefix',
+      'cannot use --destination here: it is not a destination: "here": it has no scheme',
       'cannot use WARMSTATE_CONCURRENCY=many: it is not a whole number from 1 to 256',
       'cannot use maxAge: soon in /w.yaml: it is not a duration above zero such as 30s, 5m or 6h',
       'cannot snapshot: --application-id is not set',

@@ -90,8 +90,11 @@ test('what one call does cannot be set for all calls', () => {
   expect(onlyFlags).toEqual(['snapshot', 'to', 'dryRun']);
 });
 
+function helpOf(command: CommandName, flag: string): string | undefined {
+  return flagsOf(command).find((each) => each.flag === flag)?.help;
+}
+
 test('the help of a flag says its default, or that it is required, as it is for this command', () => {
-  const helpOf = (command: CommandName, flag: string) => flagsOf(command).find((each) => each.flag === flag)?.help;
   expect([
     helpOf('restore', '--state-dir'),
     helpOf('restore', '--application-id'),
@@ -123,8 +126,7 @@ test.each<[SettingKey, string, unknown]>([
   ['stateDirLimit', '10Gi', 10 * 2 ** 30],
   ['maxAge', '23h', 82_800_000],
   ['concurrency', '256', 256],
-  ['destination', 'file:///var/lib/warmstate', 'file:///var/lib/warmstate'],
-  ['destination', 's3://bucket/prefix', 's3://bucket/prefix'],
+  ['destination', 'file:///var/lib/warm%20state', { kind: 'file', directory: '/var/lib/warm state' }],
   ['snapshot', '1763851022123-orders-0-x7k2/12', '1763851022123-orders-0-x7k2/12'],
   ['dryRun', 'true', true],
 ])('%s %j means %j', (key, text, value) => {
@@ -144,10 +146,7 @@ test.each<[SettingKey, string, string]>([
   ['applicationId', '..', 'is not an application.id of letters, digits, . _ and -'],
   ['applicationId', 'a/b', 'is not an application.id of letters, digits, . _ and -'],
   ['lineage', 'a b', 'is not a name of 1 to 200 characters without space and slash'],
-  ['destination', '/var/lib/warmstate', 'is neither file:///directory nor s3://bucket/prefix'],
-  ['destination', 'file://host/directory', 'is neither file:///directory nor s3://bucket/prefix'],
-  ['destination', 'file:relative', 'is neither file:///directory nor s3://bucket/prefix'],
-  ['destination', 'gs://bucket', 'is neither file:///directory nor s3://bucket/prefix'],
+  ['destination', '/repository', 'is not a destination: "/repository": it has no scheme'],
   ['destination', 's3://key:secret@bucket', 'holds credentials: they come from the environment'],
   ['snapshot', 'newest', 'is not the name of a snapshot as list prints it, <epoch>/<n>'],
 ])('%s %j is refused: it %s', (key, text, message) => {

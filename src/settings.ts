@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { messageOf } from './base/failure.ts';
 import { parseDurationMs, parseSizeBytes } from './base/quantity.ts';
 import type { CommandName, Flag } from './cli/program.ts';
+import { type Destination, parseDestination } from './storage/open-store.ts';
 
 /**
  * One setting, said once. Its key in SETTINGS is its key in the settings file (`maxAge`); its flag (`--max-age`)
@@ -95,11 +97,15 @@ export const SETTINGS = {
   },
   destination: {
     placeholder: 'URL',
-    decode: z.string().superRefine((value, context) => {
-      const problem = destinationProblem(value);
-      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+    decode: z.string().transform((value, context): Destination => {
+      if (URL.parse(value)?.username) return reject(context, 'holds credentials: they come from the environment');
+      try {
+        return parseDestination(value);
+      } catch (error) {
+        return reject(context, `is ${messageOf(error)}`);
+      }
     }),
-    help: 'the object storage: file:///directory or s3://bucket/prefix',
+    help: 'where the repository lies: file:///directory',
   },
   instance: {
     placeholder: 'NAME',
@@ -325,15 +331,4 @@ function noteOf(key: SettingKey, command: CommandName): string | undefined {
   const shown = typeof fallback === 'string' ? fallback : words;
   if (shown !== undefined) return `default: ${shown}`;
   return isRequired(key, command) ? 'required' : undefined;
-}
-
-const DESTINATION_FORMS = 'is neither file:///directory nor s3://bucket/prefix';
-
-function destinationProblem(value: string): string | undefined {
-  const url = URL.parse(value);
-  if (url === null) return DESTINATION_FORMS;
-  if (url.username !== '' || url.password !== '') return 'holds credentials: they come from the environment';
-  const isDirectory = url.protocol === 'file:' && url.host === '' && value.startsWith('file:///');
-  const isBucket = url.protocol === 's3:' && url.host !== '';
-  return isDirectory || isBucket ? undefined : DESTINATION_FORMS;
 }

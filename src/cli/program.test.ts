@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { isFailure } from '../base/failure.ts';
-import { type CommandLine, type Program, parseCommandLine } from './program.ts';
+import { type CommandLine, type Flag, type Program, parseCommandLine } from './program.ts';
 
 const output: Flag = { flag: '--output', placeholder: 'FORMAT', help: 'text or json (default: text)' };
 const application: Flag = { flag: '--application-id', placeholder: 'ID', help: "Kafka's application.id" };

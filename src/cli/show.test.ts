@@ -13,7 +13,7 @@ function file(path: string, sizeBytes: number): StoredFile {
     sizeBytes,
     sha256,
     uid: undefined,
-    objects: [{ kind: 'archived', key, storedBytes: 99, entry: path }],
+    objects: [{ kind: 'archived', key, storedBytes: 99, contentBytes: 999, entry: path }],
   };
 }
 

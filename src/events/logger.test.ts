@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { ManualClock } from '../../test/support/manual-clock.ts';
+import type { Event } from './event.ts';
+import { createLogger, type LoggerOptions } from './logger.ts';
+
+const events: readonly Event[] = [
+  { kind: 'notice', level: 'info', message: 'watching', facts: { tasks: 12, path: '/state "x"' } },
+  { kind: 'notice', level: 'warn', message: 'no lineage is set' },
+  { kind: 'notice', level: 'error', message: 'cannot publish', facts: { isFinal: true } },
+  { kind: 'capture-retried', task: '0_0', reason: 'the manifest rolled' },
+  { kind: 'object-uploaded', key: 'orders/prod/data/1', storedBytes: 4096 },
+  { kind: 'work-announced', work: 'upload', bytes: 10 },
+  { kind: 'work-done', work: 'upload', bytes: 10 },
+  { kind: 'work-finished', work: 'upload' },
+];
+
+function linesOf(
+  options: Pick<LoggerOptions, 'format' | 'level'> & { readonly hasColour?: boolean },
+): readonly string[] {
+  const lines: string[] = [];
+  const clock = new ManualClock({ startMs: Date.UTC(2026, 10, 22, 23, 41, 7, 89) });
+  const emit = createLogger({ hasColour: false, ...options, clock, write: (line) => void lines.push(line) });
+  for (const event of events) emit(event);
+  return lines;
+}
+
+test('json lines have level, time, message and the facts of the event', () => {
+  const time = '2026-11-22T23:41:07.089Z';
+  const lines = linesOf({ format: 'json', level: 'debug' });
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    { level: 'info', time, tasks: 12, path: '/state "x"', msg: 'watching' },
+    { level: 'warn', time, msg: 'no lineage is set' },
+    { level: 'error', time, isFinal: true, msg: 'cannot publish' },
+    {
+      level: 'debug',
+      time,
+      event: 'capture-retried',
+      task: '0_0',
+      reason: 'the manifest rolled',
+      msg: 'capturing again',
+    },
+    {
+      level: 'debug',
+      time,
+      event: 'object-uploaded',
+      key: 'orders/prod/data/1',
+      storedBytes: 4096,
+      msg: 'object uploaded',
+    },
+  ]);
+  expect(lines.filter((line) => !line.endsWith('}\n'))).toEqual([]);
+});
+
+test('text lines have the time of day, the level, the message and the facts', () => {
+  expect(linesOf({ format: 'text', level: 'debug' })).toEqual([
+    '23:41:07 info  watching  tasks=12  path=/state "x"\n',
+    '23:41:07 warn  no lineage is set\n',
+    '23:41:07 error cannot publish  isFinal=true\n',
+    '23:41:07 debug capturing again  task=0_0  reason=the manifest rolled\n',
+    '23:41:07 debug object uploaded  key=orders/prod/data/1  storedBytes=4096\n',
+  ]);
+});
+
+test.each(['json', 'text'] as const)('in %s, what is less urgent than the level is dropped', (format) => {
+  const count = (level: LoggerOptions['level']) => linesOf({ format, level }).length;
+  expect([count('debug'), count('info'), count('warn'), count('error')]).toEqual([5, 3, 2, 1]);
+});
+
+test('colours mark what is out of the ordinary', () => {
+  const [info, warn] = linesOf({ format: 'text', level: 'info', hasColour: true });
+  expect([info, warn]).toEqual([
+    '23:41:07 info  watching  tasks=12  path=/state "x"\n',
+    '23:41:07 \u001B[33mwarn\u001B[39m  no lineage is set\n',
+  ]);
+});
