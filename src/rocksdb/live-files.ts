@@ -34,7 +34,7 @@ export interface LiveTable {
   readonly uid: string | undefined;
 }
 
-export interface LiveBlobFile {
+interface LiveBlobFile {
   readonly number: number;
   readonly sizeBytes: number;
 }

@@ -33,7 +33,7 @@ export interface VersionEdit {
   readonly blobGarbage: readonly BlobGarbage[];
 }
 
-export interface DeletedTable {
+interface DeletedTable {
   readonly level: number;
   readonly number: number;
 }
