@@ -8,7 +8,7 @@ import type { TaskSight } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask, type TaskListing } from '../streams/state-directory.ts';
 import type { ManifestTails } from './manifest-tail.ts';
-import { type IsKnown, isSameInode, liveNames, PinnedDatabase, type PinnedTable } from './pinned-database.ts';
+import { type IsKnown, isSameInode, PinnedDatabase, type PinnedTable } from './pinned-database.ts';
 
 /** A consistent view of one task directory. What is pinned stays readable until it is disposed. */
 export interface Capture extends AsyncDisposable {
@@ -83,26 +83,6 @@ export async function captureTask(
     await tools.clock.sleep(backOffMs(attempt), tools.signal);
     tools.signal.throwIfAborted();
   }
-}
-
-/** The live tables of a task that the repository lacks, without opening any; empty where the directory is not settled. */
-export async function listLiveTables(
-  where: { readonly applicationDirectory: string; readonly task: string },
-  tools: Pick<CaptureTools, 'files' | 'manifests'>,
-): Promise<readonly { readonly path: string; readonly sizeBytes: number; readonly uid: string | undefined }[]> {
-  const listing = await listTask(tools.files, where.applicationDirectory, where.task);
-  if (listing === undefined) return [];
-  await tools.manifests.retain(
-    listing.path,
-    new Set(listing.databases.map((database) => join(listing.path, database.path))),
-  );
-  const tables = [];
-  for (const database of listing.databases) {
-    const state = await tools.manifests.of(join(listing.path, database.path)).refresh();
-    if (state.kind !== 'read') continue;
-    for (const [name, live] of liveNames(state.live)) tables.push({ path: `${database.path}/${name}`, ...live });
-  }
-  return tables;
 }
 
 type Attempt = CaptureOutcome | { readonly kind: 'again'; readonly why: Explanation };

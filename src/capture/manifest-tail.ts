@@ -117,15 +117,6 @@ export class ManifestTails implements AsyncDisposable {
     return tail;
   }
 
-  /** Lets go of every database below `directory` that is not in `present`. */
-  async retain(directory: string, present: ReadonlySet<string>): Promise<void> {
-    for (const [path, tail] of this.#tails) {
-      if (!path.startsWith(`${directory}/`) || present.has(path)) continue;
-      this.#tails.delete(path);
-      await tail.forget();
-    }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     for (const tail of this.#tails.values()) await tail.forget();
     this.#tails.clear();

@@ -230,13 +230,13 @@ export async function openTable(
   return { ...sourceOf(held, table.path), facts: held.facts, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
 }
 
-export interface LiveFile {
+interface LiveFile {
   readonly sizeBytes: number;
   readonly uid: string | undefined;
 }
 
 /** The live files of a database by name, youngest tables first: these are the next to be compacted away. */
-export function liveNames(live: LiveFiles): ReadonlyMap<string, LiveFile> {
+function liveNames(live: LiveFiles): ReadonlyMap<string, LiveFile> {
   const tables = [...live.tables].sort((left, right) => left.level - right.level || right.number - left.number);
   return new Map<string, LiveFile>([
     ...tables.map((table) => [tableFileName(table.number), { sizeBytes: table.sizeBytes, uid: table.uid }] as const),

@@ -118,7 +118,11 @@ export class RepositoryWriter {
    * attempt is spent, though the document may yet appear, whole. A record that cannot be written after it
    * is only noticed: readers go by documents, and the next renewal brings it.
    */
-  async publish(attempt: Attempt, contents: SnapshotContents, { signal }: StoreOptions): Promise<SnapshotDocument> {
+  async publish(
+    attempt: Attempt,
+    contents: SnapshotContents,
+    { signal, record = {} }: StoreOptions & { readonly record?: RecordChange },
+  ): Promise<SnapshotDocument> {
     if (attempt !== this.#current) throw new Error(`bug: attempt ${formatSnapshotName(attempt.name)} is spent`);
     this.#current = undefined;
     const { application, lineage, instance, writer, guarantee } = this.#record;
@@ -135,7 +139,7 @@ export class RepositoryWriter {
     const { store, keys, notice } = this.#repository;
     await store.put(keys.snapshot(attempt.name), bytesBody(await encodeDocument(document)), { signal });
     this.#record = { ...this.#record, newest: document.n, tasks: document.entries.map(summarise) };
-    await this.amendRecord({}, { signal }).catch((error: unknown) => {
+    await this.amendRecord(record, { signal }).catch((error: unknown) => {
       if (!isFailure(error)) throw error;
       notice('the record of a published snapshot could not be written yet', {
         snapshot: formatSnapshotName(attempt.name),

@@ -1,0 +1,58 @@
+import type { Capture } from '../capture/capture.ts';
+import type { Entry, StoredFile } from '../repository/document.ts';
+import { readRocksDbVersion } from '../rocksdb/options-file.ts';
+import { stateTimeMs } from '../streams/quality.ts';
+import type { StoredContent } from './known-tables.ts';
+import { type LookedAt, travelling } from './task-snapshot.ts';
+
+/** What an entry says besides what the look saw. */
+export interface EntryOrigin {
+  /** The snapshot that takes it, `<epoch>/<n>`. */
+  readonly capturedBy: string;
+  /** A moment of this machine's clock by the store's. */
+  readonly toStoreTimeMs: (wallMs: number) => number;
+}
+
+/** The entry that a look would give, without its files: enough to tell whether it would be progress. */
+export function sketchEntry(look: LookedAt, origin: EntryOrigin): Entry {
+  const stores = travelling(look).map(({ name, kind, columnFamilies }) => {
+    return { name, kind, columnFamilies, rocksdbVersion: undefined, files: [] };
+  });
+  return { ...factsOf(look, origin), files: [], stores };
+}
+
+/** The entry of a task whose every file lies in the store by now, as `contents` says by path. */
+export function makeEntry(look: LookedAt, contents: ReadonlyMap<string, StoredContent>, origin: EntryOrigin): Entry {
+  const place = (path: string): StoredFile => {
+    const content = contents.get(path);
+    if (content === undefined) throw new Error(`bug: ${path} has no content`);
+    const { sizeBytes, sha256, uid, objects } = content;
+    return { path, sizeBytes, sha256, uid, objects };
+  };
+  const stores = travelling(look).map(({ name, kind, columnFamilies, files, tables }) => {
+    const options = files.filter(({ path }) => path.includes('/OPTIONS-'));
+    const rocksdbVersion = options
+      .map(({ bytes }) => readRocksDbVersion(bytes))
+      .find((version) => version !== undefined);
+    return { name, kind, columnFamilies, rocksdbVersion, files: [...files, ...tables].map(({ path }) => place(path)) };
+  });
+  return { ...factsOf(look, origin), files: look.capture.files.map(({ path }) => place(path)), stores };
+}
+
+export function offsetsOf({ sight }: Capture): ReadonlyMap<string, bigint> {
+  return sight.checkpoint?.content.offsets ?? new Map();
+}
+
+function factsOf({ capture, quality }: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
+  const writtenMs = stateTimeMs(capture.sight);
+  if (writtenMs === undefined) throw new Error(`bug: ${capture.task} is valid without a checkpoint`);
+  return {
+    task: capture.task,
+    quality,
+    layout: 'file',
+    stateTimeMs: Math.floor(origin.toStoreTimeMs(writtenMs)),
+    capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
+    capturedBy: origin.capturedBy,
+    offsets: offsetsOf(capture),
+  };
+}
