@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync, symlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -71,6 +71,36 @@ describe('the order of file operations', () => {
     expect(changesOf(files)).toEqual([...first, 'unlink a/b/2', ...synced, 'removeDirectory a/b', 'removeDirectory a']);
     expect(await readdir(root)).toEqual(['.warmstate-tmp']);
   });
+});
+
+describe('what is held open', () => {
+  test('a body that was read to its end has closed its file by itself', async () => {
+    const { store, files } = await recordedStore();
+    await store.put('k', body('x'), { signal });
+    const opened = await store.get('k', { signal });
+    for await (const _ of opened.body);
+    expect(files.steps.at(-1)).toEqual({ operation: 'closeFile', path: 'k', to: undefined });
+  });
+
+  test('a get that is refused, and a put whose bytes cannot be written, have closed theirs', async () => {
+    const { store, files } = await recordedStore();
+    await store.put('k', body('x'), { signal });
+    await expect(store.get('k', { signal, range: { start: 0, length: 9 } })).rejects.toMatchObject({ kind: 'corrupt' });
+    expect(files.steps.at(-1)).toMatchObject({ operation: 'closeFile', path: 'k' });
+    files.failing = ({ operation }) => (operation === 'write' ? 'ENOSPC' : undefined);
+    await expect(store.put('k', body('y'), { signal })).rejects.toMatchObject({ detail: 'no_space' });
+    expect(files.steps.slice(-2).map(({ operation }) => operation)).toEqual(['closeFile', 'unlink']);
+  });
+});
+
+test('a put that is aborted while its bytes are synced stores nothing', async () => {
+  const { store, files, root } = await recordedStore();
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  files.onDone = ({ operation }) => (operation === 'syncFile' ? controller.abort(reason) : undefined);
+  await expect(store.put('a/k', body('x'), { signal: controller.signal })).rejects.toBe(reason);
+  expect(await readdir(root)).toEqual(['.warmstate-tmp']);
+  expect(await readdir(join(root, '.warmstate-tmp'))).toEqual([]);
 });
 
 describe('killed after any step', () => {
@@ -181,6 +211,20 @@ describe('what others left or laid there', () => {
     await store.put('file', body('inside'), { signal });
     expect([await readdir(outside), await readFile(join(outside, 'k'), 'utf8')]).toEqual([['k'], 'outside']);
     expect(await readFile(join(root, 'file'), 'utf8')).toBe('inside');
+  });
+
+  test('an object that becomes a link between the look and the open is not followed', async () => {
+    const { store, files, root } = await recordedStore();
+    await store.put('k', body('inside'), { signal });
+    files.onDone = ({ operation, path }) => {
+      if (operation !== 'lstat' || path !== 'k') return;
+      renameSync(join(root, 'k'), join(root, 'moved'));
+      symlinkSync('moved', join(root, 'k'));
+    };
+    await expect(store.get('k', { signal })).rejects.toMatchObject({
+      kind: 'invalid',
+      message: `cannot read ${root}/k: it is a symbolic link`,
+    });
   });
 
   test('a temporary folder that is a link is refused', async () => {

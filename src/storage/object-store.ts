@@ -18,8 +18,8 @@ import { Failure } from '../base/failure.ts';
  *   for, and leaves nothing half done.
  * - Errors are Failures: `missing` (get and head of what is not there), `unavailable` (worth another try; also no
  *   permission, `detail: 'denied'`, and no space, `detail: 'no_space'`, each with a hint), `corrupt` (fewer or more
- *   bytes came than announced, or the range does not lie within the object), `invalid` (the request, or a store
- *   laid out as none of ours ever is). What a body throws while it is stored is passed on as it is.
+ *   bytes came than announced, or get was asked for a range that does not lie within the object), `invalid` (the
+ *   request, or a store laid out as none of ours ever is). What a body throws while it is stored is passed on.
  * - The store retries by itself what may be repeated safely; what it throws has been tried often enough.
  */
 export interface ObjectStore {

@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest';
 import { mapBounded } from '../../src/base/concurrency.ts';
 import { Failure } from '../../src/base/failure.ts';
 import {
-  type ByteRange,
   bytesBody,
   type ObjectBody,
   type ObjectFacts,
@@ -144,7 +143,7 @@ function describeRanges(promise: StorePromise): void {
       { start: 10, length: 1 },
       { start: 99, length: 5 },
     ]) {
-      expect(await kindOf(readRange(store, 'k', range))).toBe('corrupt');
+      expect(await kindOf(store.get('k', { signal, range }))).toBe('corrupt');
     }
   });
 
@@ -156,7 +155,7 @@ function describeRanges(promise: StorePromise): void {
       { start: 0.5, length: 1 },
       { start: 0, length: NaN },
     ]) {
-      expect(await kindOf(readRange(store, 'k', range))).toBe('invalid');
+      expect(await kindOf(store.get('k', { signal, range }))).toBe('invalid');
     }
   });
 }
@@ -177,6 +176,22 @@ function describeAnnouncedSizes(promise: StorePromise): void {
       expect(String(await readAll(store, 'old'))).toBe('old');
     });
   }
+
+  promise('a body without end is given up as soon as it gives more than it announced, and is closed', async (store) => {
+    let isClosed = false;
+    const endless: ObjectBody = {
+      sizeBytes: 100_000,
+      open: async function* () {
+        try {
+          for (;;) yield new Uint8Array(30_000);
+        } finally {
+          isClosed = true;
+        }
+      },
+    };
+    expect(await kindOf(store.put('k', endless, { signal }))).toBe('corrupt');
+    expect([isClosed, await keysOf(store, '')]).toEqual([true, []]);
+  });
 
   promise('an error of the body comes out as it is and stores nothing', async (store) => {
     const error = new Failure('moved', 'table 000007.sst changed while it was read');
@@ -439,11 +454,6 @@ function reusedBufferBody(chunks: readonly Uint8Array[]): ObjectBody {
 
 async function readAll(store: ObjectStore, key: string): Promise<Uint8Array> {
   await using opened = await store.get(key, { signal });
-  return await collect(opened.body);
-}
-
-async function readRange(store: ObjectStore, key: string, range: ByteRange): Promise<Uint8Array> {
-  await using opened = await store.get(key, { signal, range });
   return await collect(opened.body);
 }
 
