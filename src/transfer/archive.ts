@@ -30,7 +30,7 @@ export async function* writeArchive(entries: AsyncIterable<ArchiveEntry>): Async
  * everything wanted there, limits on files and bytes. Anything else is a Failure `corrupt` that names `what`.
  */
 export async function* readArchive(
-  chunks: AsyncIterable<Buffer>,
+  chunks: AsyncIterable<Uint8Array>,
   wanted: ReadonlyMap<string, number>,
   what: string,
 ): AsyncGenerator<ArchiveEntry> {
@@ -39,7 +39,7 @@ export async function* readArchive(
   for await (const chunk of chunks) {
     unpackedBytes += chunk.byteLength;
     if (unpackedBytes > UNPACKED_BYTES_MAX) throw corrupt(what, `it unpacks to more than ${UNPACKED_BYTES_MAX} bytes`);
-    yield* reader.read(chunk);
+    yield* reader.read(Buffer.from(chunk)); // The parser keeps what it cannot use yet.
   }
   yield* reader.end();
 }

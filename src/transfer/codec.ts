@@ -3,41 +3,47 @@ import { promisify } from 'node:util';
 import { constants, createZstdCompress, createZstdDecompress, zstdCompress } from 'node:zlib';
 import { Failure, messageOf } from '../base/failure.ts';
 
-/** Bytes read from disk at a time: a system call per MiB is nothing, and several of them fit every budget. */
-export const CHUNK_BYTES = 1024 * 1024;
+/** Bytes read from disk at a time, by each file that is sent. Twice as many cost more memory than they save time. */
+export const CHUNK_BYTES = 512 * 1024;
 
 /** Compressed bytes in memory, in order. */
 export interface Packed {
   readonly chunks: readonly Uint8Array[];
   readonly sizeBytes: number;
-  /** The memory that the chunks keep: the last one lies in a buffer that it does not fill. */
-  readonly heldBytes: number;
+  /** Gives the memory back at once. Only when nobody reads the chunks any more. */
+  free(): void;
 }
 
-/** Compresses all of `source` into one zstd frame in memory: `packedBytesMax` of it at most. */
+/** Compresses all of `source` into one zstd frame in memory. */
 export async function compress(source: AsyncIterable<Uint8Array>): Promise<Packed> {
   const engine = createZstdCompress({ chunkSize: PACKED_CHUNK_BYTES, params: LEVEL });
-  const chunks: Uint8Array[] = [];
+  const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of through(engine, source, 'what was read')) {
     chunks.push(chunk);
     sizeBytes += chunk.byteLength;
   }
-  return { chunks, sizeBytes, heldBytes: Math.ceil(sizeBytes / PACKED_CHUNK_BYTES) * PACKED_CHUNK_BYTES };
+  return { chunks, sizeBytes, free: () => chunks.forEach(freeMemory) };
 }
 
-/** The most memory that `compress` needs for its result: zstd's own bound, and its last chunk not full. */
+/** The most memory that `compress` takes for `sizeBytes`: zstd's own bound, and its last chunk not full. */
 export function packedBytesMax(sizeBytes: number): number {
-  return sizeBytes + Math.ceil(sizeBytes / 256) + PACKED_CHUNK_BYTES;
+  return sizeBytes + Math.ceil(sizeBytes / 256) + 2 * PACKED_CHUNK_BYTES;
 }
 
 /**
- * Unpacks one zstd frame, chunk by chunk, never more than a chunk ahead of its reader. Anything but one
- * whole frame is a Failure `corrupt` that names `what`. Chunks stay valid.
+ * Unpacks one zstd frame, never more than some chunks ahead of its reader. Anything but one whole frame is a
+ * Failure `corrupt` that names `what`. A chunk is valid until the next one is asked for.
  */
 export async function* decompress(source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {
   const engine = createZstdDecompress({ chunkSize: UNPACKED_CHUNK_BYTES, params: WINDOW_LIMIT });
-  yield* through(engine, source, what);
+  let last: Buffer | undefined;
+  for await (const chunk of through(engine, source, what)) {
+    yield chunk;
+    if (endsItsMemory(chunk)) freeMemory(chunk);
+    last = chunk;
+  }
+  if (last !== undefined) freeMemory(last);
 }
 
 /** Whether a table is worth compressing, judged by its first bytes: less than 5 % gain does not pay for the work. */
@@ -54,8 +60,21 @@ const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 };
 /** 8 MiB: what the format asks every reader to support. Without a limit a frame may ask for 128 MiB. */
 const WINDOW_LIMIT = { [constants.ZSTD_d_windowLogMax]: 23 };
 
-const PACKED_CHUNK_BYTES = 1024 * 1024;
+const PACKED_CHUNK_BYTES = 256 * 1024;
 const UNPACKED_CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Whether a chunk reaches to the end of the memory that zlib allotted to it: then zlib has taken new memory
+ * for what comes next, and nobody but the holder of its chunks has this one.
+ */
+function endsItsMemory(chunk: Buffer): boolean {
+  return chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength;
+}
+
+/** Left to the garbage collector, which sees only small objects here, some 60 MB of used chunks lie about. */
+function freeMemory(chunk: Buffer): void {
+  if (chunk.buffer instanceof ArrayBuffer && !chunk.buffer.detached) chunk.buffer.transfer(0);
+}
 
 /** What comes out of `engine` while `source` goes in. Both are closed when the generator ends, however it ends. */
 async function* through(engine: Transform, source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {

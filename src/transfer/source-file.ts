@@ -48,13 +48,13 @@ export async function readWhole(source: SourceFile, signal: AbortSignal): Promis
   return bytes;
 }
 
-/** The bytes of a range of a file. A chunk is overwritten by the next. */
+/** The bytes of a range of a file, read into `buffer`: a chunk is overwritten by the next. */
 export async function* readRange(
   source: SourceFile,
-  range: ByteRange,
+  range: ByteRange & { readonly buffer?: Uint8Array },
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, range.length));
+  const buffer = range.buffer ?? new Uint8Array(Math.min(CHUNK_BYTES, range.length));
   const end = range.start + range.length;
   for (let position = range.start; position < end; ) {
     signal.throwIfAborted();

@@ -12,7 +12,7 @@ export interface UploadTarget {
   readonly store: ObjectStore;
   /** A key that was never given out before. */
   readonly nextKey: () => string;
-  /** Bytes that compressed objects may take until they are sent, shared by all uploads of the process. */
+  /** Bytes for compressed objects until they are sent; one supply for all uploads, `COMPRESSION_MEMORY_BYTES` of it. */
   readonly memory: Budget;
   readonly emit: Emit;
   readonly signal: AbortSignal;
@@ -33,7 +33,8 @@ export async function uploadTable(
   source: SourceFile,
   target: UploadTarget & { readonly compression: 'zstd' | 'none' },
 ): Promise<Uploaded<StoredStretch>> {
-  const isPacked = target.compression === 'zstd' && (await isWorthPacking(source));
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, source.sizeBytes));
+  const isPacked = target.compression === 'zstd' && (await isWorthPacking(source, buffer));
   const stretchBytes = isPacked ? PACKED_STRETCH_BYTES : RAW_STRETCH_BYTES;
   const send = isPacked ? sendPacked : sendRaw;
   const report = reportOnce(target.emit);
@@ -41,7 +42,7 @@ export async function uploadTable(
   let whole = source.sizeBytes > stretchBytes ? createHash('sha256') : undefined;
   for (let start = 0; start === 0 || start < source.sizeBytes; start += stretchBytes) {
     const length = Math.min(stretchBytes, source.sizeBytes - start);
-    const sent = await send({ source, start, length, whole, report }, target);
+    const sent = await send({ source, start, length, buffer, whole, report }, target);
     objects.push(sent.object);
     whole = sent.whole;
   }
@@ -59,6 +60,8 @@ interface Stretch {
   readonly source: SourceFile;
   readonly start: number;
   readonly length: number;
+  /** For one reading at a time. */
+  readonly buffer: Uint8Array;
   /** The state of the whole file's hash before this stretch; undefined where the stretch is the file. */
   readonly whole: Hash | undefined;
   /** Told the position up to which the file was read. */
@@ -71,17 +74,16 @@ interface SentStretch {
   readonly whole: Hash | undefined;
 }
 
-async function isWorthPacking(source: SourceFile): Promise<boolean> {
-  const probe = new Uint8Array(Math.min(CHUNK_BYTES, source.sizeBytes));
-  const length = await source.read(probe, 0);
-  return shrinks(probe.subarray(0, length));
+async function isWorthPacking(source: SourceFile, buffer: Uint8Array): Promise<boolean> {
+  const length = await source.read(buffer, 0);
+  return shrinks(buffer.subarray(0, length));
 }
 
 async function sendPacked(stretch: Stretch, target: UploadTarget): Promise<SentStretch> {
   using memory = await target.memory.acquire(packedBytesMax(stretch.length), target.signal);
   const reading = new HashedReading(stretch, target.signal);
   const packed = await compress(reading.chunks());
-  memory.shrinkTo(packed.heldBytes);
+  memory.shrinkTo(packedBytesMax(packed.sizeBytes));
   const key = await putPacked(packed, target);
   return reading.sentAs({ key, storedBytes: packed.sizeBytes, encoding: 'zstd' });
 }
@@ -89,7 +91,8 @@ async function sendPacked(stretch: Stretch, target: UploadTarget): Promise<SentS
 async function sendRaw(stretch: Stretch, target: UploadTarget): Promise<SentStretch> {
   let reading = new HashedReading(stretch, target.signal);
   const open = (): AsyncIterable<Uint8Array> => {
-    reading = new HashedReading(stretch, target.signal); // Each try of the store reads and hashes anew.
+    // Each try of the store reads and hashes anew, into memory of its own: the last one may still be reading.
+    reading = new HashedReading({ ...stretch, buffer: new Uint8Array(stretch.buffer.byteLength) }, target.signal);
     return reading.chunks();
   };
   const key = await put({ sizeBytes: stretch.length, open }, target);
@@ -97,11 +100,13 @@ async function sendRaw(stretch: Stretch, target: UploadTarget): Promise<SentStre
 }
 
 /** Sends what was compressed, under a key of its own. */
-export function putPacked(packed: Packed, target: UploadTarget): Promise<string> {
+export async function putPacked(packed: Packed, target: UploadTarget): Promise<string> {
   const open = async function* (): AsyncGenerator<Uint8Array> {
     yield* packed.chunks;
   };
-  return put({ sizeBytes: packed.sizeBytes, open }, target);
+  const key = await put({ sizeBytes: packed.sizeBytes, open }, target);
+  packed.free(); // Not after a put that failed: it may still hold a chunk.
+  return key;
 }
 
 async function put(body: ObjectBody, target: UploadTarget): Promise<string> {
@@ -126,8 +131,8 @@ class HashedReading {
   }
 
   async *chunks(): AsyncGenerator<Uint8Array> {
-    const { source, start, length, report } = this.#stretch;
-    for await (const chunk of readRange(source, { start, length }, this.#signal)) {
+    const { source, start, length, buffer, report } = this.#stretch;
+    for await (const chunk of readRange(source, { start, length, buffer }, this.#signal)) {
       this.#hash.update(chunk);
       this.#whole?.update(chunk);
       this.#readBytes += chunk.byteLength;
