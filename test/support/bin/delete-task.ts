@@ -9,7 +9,7 @@ const STEP_PAUSE_MS_MAX = 0.25;
 const STANDSTILL_SHARE = 0.05;
 const STANDSTILL_MS = 25;
 /** How long the directory is whole, at most. */
-const WHOLE_MS_MAX = 4;
+const WHOLE_MS_MAX = 8;
 
 const [template = '', task = '', rounds = ''] = process.argv.slice(2);
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
