@@ -23,13 +23,20 @@ export type StoreName = (typeof STORES)[number];
 export type StoreContents = ReadonlyMap<string, string>;
 
 const FIRST_TIMESTAMP_MS = Date.UTC(2026, 0, 5, 11);
+/** How long the windowed store keeps its windows, in the records' own time. */
+export const RETENTION_MS = 24 * 60 * 60_000;
 const WINDOW_MS = 10 * 60_000;
 const WORDS = 'amber birch cedar delta ember frost grove heron inlet jetty kelp larch maple north ochre pearl'.split(
   ' ',
 );
 
-/** The contents of every store after the records 0 to `records` - 1, as long as no window is older than the retention. */
+/**
+ * The contents of every store after the records 0 to `records` - 1. They must span less than the application's retention:
+ * when exactly a window goes is Kafka's business, and differs from release to release.
+ */
 export function contentsAfter(records: number, load: Load): Readonly<Record<StoreName, StoreContents>> {
+  if (records * load.stepMs >= RETENTION_MS)
+    throw new RangeError(`${records} records every ${load.stepMs} ms outlive ${RETENTION_MS} ms`);
   const agg = new Map<string, { count: number; sum: number; last: string }>();
   const win = new Map<string, number>();
   const tab = new Map<string, string>();

@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from '../../../src/base/failure.ts';
-import { contentsAfter, differences, type Load, STORES, type StoreContents, type StoreName } from '../model.ts';
+import {
+  contentsAfter,
+  differences,
+  type Load,
+  RETENTION_MS,
+  STORES,
+  type StoreContents,
+  type StoreName,
+} from '../model.ts';
 import type { Broker } from './broker.ts';
 import { type JavaEvent, JavaProcess } from './java-process.ts';
 import { applicationClassPath } from './java-programs.ts';
@@ -20,8 +28,6 @@ export interface StreamsAppOptions {
   readonly commitIntervalMs?: number;
   readonly cacheBytes?: number;
   readonly threads?: number;
-  /** How long the windowed store keeps, in the records' own time. */
-  readonly retentionMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -183,7 +189,7 @@ function argumentsOf(options: StreamsAppOptions): Readonly<Record<string, string
     commitIntervalMs: options.commitIntervalMs ?? 500,
     cacheBytes: options.cacheBytes ?? 0, // Every record reaches store and changelog.
     threads: options.threads ?? 1,
-    retentionMs: options.retentionMs ?? 24 * 60 * 60_000,
+    retentionMs: RETENTION_MS,
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
   };
 }
