@@ -72,7 +72,7 @@ export function parseCommandLine(argv: readonly string[], program: Program): Com
     root.parse(argv, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode !== 0) throw refusal(error, argv);
+    if (error.exitCode !== 0) throw refusal(error, namedCommand(argv, program));
   }
   return parsed ?? { kind: 'text', text };
 }
@@ -118,21 +118,18 @@ function flagsIn(command: Command, flags: readonly Flag[]): Flags {
   return given;
 }
 
+function namedCommand(argv: readonly string[], { flagsOf }: Program): CommandName | undefined {
+  return [...flagsOf.keys()].find((name) => name === argv[0]);
+}
+
 /** `error: unknown option '--tasl'\n(Did you mean --task?)` as a Failure of ours. */
-function refusal(error: CommanderError, argv: readonly string[]): Failure {
+function refusal(error: CommanderError, command: CommandName | undefined): Failure {
   const [first = '', suggestion] = error.message.split('\n');
   const similar = /\(Did you mean (?:one of )?(.+)\?\)/.exec(suggestion ?? '')?.[1];
-  const command = argv.find((argument) => Object.hasOwn(COMMANDS, argument));
   const help = command === undefined ? 'warmstate --help' : `warmstate ${command} --help`;
-  return new Failure(
-    'invalid',
-    `cannot read the command line: ${first
-      .replace(/^error: /, '')
-      .replace('unknown option', 'unknown flag')
-      .replace(/\.$/, '')}`,
-    {
-      hint: similar ?? help,
-      cause: error,
-    },
-  );
+  const said = first
+    .replace(/^error: /, '')
+    .replace('unknown option', 'unknown flag')
+    .replace(/\.$/, '');
+  return new Failure('invalid', `cannot read the command line: ${said}`, { hint: similar ?? help, cause: error });
 }

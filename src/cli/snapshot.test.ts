@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { SnapshotResult, SnapshotTask } from '../agent/snapshot-result.ts';
-import { renderSnapshot, snapshotJson } from './snapshot.ts';
+import { renderSnapshot, snapshotExitCode, snapshotJson } from './snapshot.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
 const look = { columns: 80, hasColour: false, nowMs };
@@ -96,4 +96,17 @@ test('the JSON of a snapshot has the stable shape', () => {
     requests: 14,
     durationMs: 1_235,
   });
+});
+
+test('only where nothing is stored for want of a quiet moment is a snapshot no success', () => {
+  const changing = {
+    ...captured,
+    outcome: 'uncapturable' as const,
+    why: { reason: 'changing' as const, message: 'x' },
+  };
+  const refused = { ...changing, why: { reason: 'no_offset' as const, message: 'x' } };
+  const codes = [[], [changing], [changing, refused], [changing, captured], [refused]].map((tasks) =>
+    snapshotExitCode({ ...result, tasks }),
+  );
+  expect(codes).toEqual([0, 5, 5, 0, 0]);
 });

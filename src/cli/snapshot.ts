@@ -1,4 +1,5 @@
 import type { SnapshotResult, SnapshotTask } from '../agent/snapshot-result.ts';
+import { EXIT_CODES } from '../base/failure.ts';
 import { describeAge, describeBytes, describeCount, describeDuration } from '../base/quantity.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint, type Tone } from './look.ts';
@@ -58,4 +59,10 @@ export function snapshotJson(result: SnapshotResult): object {
     requests: result.requests,
     durationMs: Math.round(result.durationMs),
   };
+}
+
+/** 5 where nothing is stored because the state directory kept changing: another try may do. A part that is stored is a success. */
+export function snapshotExitCode({ tasks }: SnapshotResult): number {
+  const isNothingStored = tasks.every(({ outcome }) => outcome === 'uncapturable');
+  return isNothingStored && tasks.some(({ why }) => why?.reason === 'changing') ? EXIT_CODES.moved : 0;
 }
