@@ -9,6 +9,7 @@ export async function mapBounded<T, R>(
   options: { readonly limit: number; readonly signal: AbortSignal },
   work: (item: T, signal: AbortSignal) => Promise<R>,
 ): Promise<R[]> {
+  if (options.limit < 1) throw new Error(`nothing can be done under a limit of ${options.limit}`);
   const failed = new AbortController();
   const scope = AbortSignal.any([options.signal, failed.signal]);
   const queue = [...items].entries(); // Shared: each worker takes the next item.

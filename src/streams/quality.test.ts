@@ -278,8 +278,8 @@ describe('Q7: an application that is said to run at-least-once, and whose checkp
   });
 
   test('is refused when the checkpoint is missing all the time', () => {
-    const without = (sight: TaskSight): TaskSight => ({ ...sight, checkpoint: undefined });
-    expect(verdicts(without(grown), { after: [without(start)], ...fiveMinutes })).toEqual(SUSPICIOUS);
+    const [first, second] = [withoutCheckpoint(start), withoutCheckpoint(grown)];
+    expect(verdicts(second, { after: [first], ...fiveMinutes })).toEqual(SUSPICIOUS);
   });
 
   test.each([
@@ -301,23 +301,11 @@ describe('Q7: an application that is said to run at-least-once, and whose checkp
   });
 
   test('cannot hide behind segments that expire', () => {
-    const segment = (name: string): TaskSight => ({
-      ...start,
-      databases: [
-        databaseSight('rocksdb/agg'),
-        databaseSight(`win/${name}`, { greatestSequence: 26_000n, tables: [tableSight(after(1))] }),
-      ],
-      parents: new Map([['win', parentOf('segments', [name], before(1))]]),
-    });
-    const life = [segment('win.0'), segment('win.3600000')];
-    expect(verdicts(segment('win.7200000'), { after: life, ...fiveMinutes })).toEqual(SUSPICIOUS);
+    const life = [withSegmentOnly('win.0'), withSegmentOnly('win.3600000')];
+    expect(verdicts(withSegmentOnly('win.7200000'), { after: life, ...fiveMinutes })).toEqual(SUSPICIOUS);
   });
 
   test('is not suspected for stores without a changelog', () => {
-    const withCache = (greatestSequence: bigint): TaskSight => ({
-      ...start,
-      databases: [...start.databases, databaseSight('rocksdb/cache', { greatestSequence })],
-    });
     expect(verdicts(withCache(90_000n), { after: [withCache(1_000n)], ...fiveMinutes })).toEqual(LIVE);
   });
 
@@ -559,4 +547,23 @@ function withSegment(changes: Partial<DatabaseSight>): TaskSight {
       ['win', parentOf('segments', ['win.0', 'win.3600000', 'win.7200000'], after(1))],
     ]),
   });
+}
+
+function withoutCheckpoint(sight: TaskSight): TaskSight {
+  return { ...sight, checkpoint: undefined };
+}
+
+/** A running task whose only segment has 26,000 writes behind it. */
+function withSegmentOnly(name: string): TaskSight {
+  const segment = databaseSight(`win/${name}`, { greatestSequence: 26_000n, tables: [tableSight(after(1))] });
+  return taskSight({
+    databases: [databaseSight('rocksdb/agg'), segment],
+    parents: new Map([['win', parentOf('segments', [name], before(1))]]),
+  });
+}
+
+/** A running task with a store that has no changelog. */
+function withCache(greatestSequence: bigint): TaskSight {
+  const { databases } = withTables(tableSight(after(1)));
+  return taskSight({ databases: [...databases, databaseSight('rocksdb/cache', { greatestSequence })] });
 }
