@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import { isFailure, messageOf } from '../base/failure.ts';
+import { type FileAccess, readWhole } from '../base/file-access.ts';
+import type { Quality, TaskMemory, TaskSight } from '../streams/quality.ts';
+import { CHECKPOINT_FILE, WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
+import type { SnapshotDocument } from './document.ts';
+import type { Notice } from './repository.ts';
+import {
+  decodeRestoreReport,
+  findInstalledTask,
+  type InstalledTask,
+  isUnopened,
+  type RestoreReport,
+} from './restore-result.ts';
+
+/** What earlier processes left about the directories of this volume. */
+export interface Recollection {
+  /** The newest document of this instance. */
+  readonly base: Pick<SnapshotDocument, 'seen'> | undefined;
+  /** What the restore of this pod left on the volume. */
+  readonly report: RestoreReport | undefined;
+}
+
+/** Below the state directory. */
+export const RESTORE_REPORT_PATH = `${WARMSTATE_DIRECTORY}/restore.json`;
+/** A report for every task of a large instance, file by file. */
+const REPORT_BYTES_MAX = 256 * 1024 * 1024;
+
+/** restore.json of a state directory; one that cannot be read is as good as none. */
+export async function readRestoreReport(
+  stateDir: string,
+  files: FileAccess,
+  notice: Notice,
+): Promise<RestoreReport | undefined> {
+  const path = join(stateDir, RESTORE_REPORT_PATH);
+  try {
+    const found = await readWhole(files, path, REPORT_BYTES_MAX);
+    return found === undefined ? undefined : decodeRestoreReport(found.bytes, path);
+  } catch (error) {
+    if (!isFailure(error, 'corrupt', 'invalid')) throw error;
+    notice('passed over a restore.json that cannot be read', { problem: messageOf(error) });
+    return undefined;
+  }
+}
+
+/** What is remembered of this very directory: of the last snapshot, or of its install. */
+export function recallTask({ base, report }: Recollection, sight: TaskSight): TaskMemory | undefined {
+  const remembered = base?.seen.get(sight.task);
+  if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
+  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
+  return installed === undefined ? undefined : memoryOfInstalled(installed);
+}
+
+/** The quality with which this directory was installed, while nobody has opened it since (Q8). */
+export function findInstalledQuality(report: RestoreReport | undefined, sight: TaskSight): Quality | undefined {
+  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
+  return installed !== undefined && isUnopened(installed, sight) ? installed.quality : undefined;
+}
+
+function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
+  return memory.device === facts.device && memory.inode === facts.inode && memory.birthtimeNs === facts.birthtimeNs;
+}
+
+/** Where the rules for directories that are opened anew begin (Q6). */
+function memoryOfInstalled(installed: InstalledTask): TaskMemory {
+  const checkpoint = installed.files.find((file) => file.path === CHECKPOINT_FILE);
+  const manifests = installed.files.flatMap(({ path }) => {
+    const [, database, manifest] = /^(.+)\/(MANIFEST-\d+)$/.exec(path) ?? [];
+    return database === undefined || manifest === undefined
+      ? []
+      : [[database, { manifest, greatestSequence: 0n }] as const];
+  });
+  return {
+    device: installed.device,
+    inode: installed.inode,
+    birthtimeNs: installed.birthtimeNs,
+    checkpoint: checkpoint === undefined ? undefined : { inode: checkpoint.inode, mtimeNs: checkpoint.mtimeNs },
+    passed: installed.quality === 'clean',
+    tainted: false,
+    databases: new Map(manifests),
+    parents: new Map(),
+    watch: { sinceMs: installed.stateTimeMs, writes: 0n, looksExactlyOnce: false },
+  };
+}
