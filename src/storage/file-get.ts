@@ -5,6 +5,7 @@ import { translated, unless } from './file-operations.ts';
 import { type FilePlace, factsOf, findObject, missingObject, pathOf } from './file-place.ts';
 import { assertByteRange, type ByteRange, type OpenObject } from './object-store.ts';
 
+/** Of one read: large enough that the calls cost nothing beside the copying, small enough for many gets at once. */
 const CHUNK_BYTES = 256 * 1024;
 
 /** As many as gets usually run side by side; a spare one saves an allocation per get. */

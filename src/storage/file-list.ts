@@ -4,7 +4,10 @@ import { type FilePlace, factsOf, isALink, lookAt, pathOf } from './file-place.t
 import { isKeySegment, objectPrefixParts } from './object-key.ts';
 import type { ObjectPage } from './object-store.ts';
 
+/** As the port promises. */
 const PAGE_OBJECTS_MAX = 1000;
+
+/** Twice what Node's pool runs at once, so that it never waits for us. */
 const LOOKS_AT_ONCE = 8;
 
 /** Walks in the order of names. Files that vanish meanwhile, and names that are no keys, are left out. */

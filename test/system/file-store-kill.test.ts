@@ -13,7 +13,7 @@ import { ManualClock } from '../support/manual-clock.ts';
 import { describesItself } from '../support/self-describing.ts';
 
 const { signal } = new AbortController();
-const ROUNDS = 20;
+const ROUNDS = 12;
 const TWO_DAYS_MS = 2 * 24 * 60 * 60 * 1000;
 
 test('a file store whose writer is killed at any moment keeps what it promised, whole', async () => {
