@@ -45,9 +45,11 @@ describe('the best of several offers', () => {
     expect(best([old, young], terms)).toBe(young);
   });
 
-  test('is the younger where the changelogs differ, also when it has fewer', () => {
+  test('is the younger where the changelogs differ, whichever has more of them', () => {
     const [old, young] = [offer({ a: 1000, b: 1 }, 30), offer({ a: 2 }, 1)];
     expect(best([old, young], terms)).toBe(young);
+    const grown = offer({ a: 2, b: 2 }, 1);
+    expect(best([offer({ a: 1000 }, 30), grown], terms)).toBe(grown);
     const renamed = offer({ a: 2, c: 2 }, 1);
     expect(best([old, renamed], terms)).toBe(renamed);
   });

@@ -375,6 +375,14 @@ describe('a document that nobody could restore is not published:', () => {
     );
   });
 
+  test('a stretch that is not packed and has two sizes', async () => {
+    const table = tableFile('rocksdb/agg/000020.sst');
+    const objects = table.objects.map((each) => ({ ...each, storedBytes: 1 }));
+    await expect(encodeDocument(sampleDocument({ ahead: [{ ...table, objects }] }))).rejects.toThrow(
+      cannot(`ahead[0]: ${SAMPLE_KEYS.data(SAMPLE_NAME, 3)} is not packed, yet changes its size`),
+    );
+  });
+
   test('a file partly in an archive', async () => {
     const table = tableFile('rocksdb/agg/000020.sst');
     for (const objects of [

@@ -247,6 +247,14 @@ describe('a document', () => {
     expect(await loadDocument(repository, SAMPLE_NAME, { signal })).toEqual(document);
   });
 
+  test('is put together from all that the store gives of it', async () => {
+    const { repository, store } = await openWorld();
+    const entries = Array.from({ length: 800 }, (_, partition) => sampleEntry({ task: `1_${partition}` }));
+    const document = await putDocument(store, { entries });
+    expect(store.bytesOf(SAMPLE_KEYS.snapshot(SAMPLE_NAME)).byteLength).toBeGreaterThan(100 * 1024);
+    expect(await loadDocument(repository, SAMPLE_NAME, { signal })).toEqual(document);
+  });
+
   test('that does not exist is missing', async () => {
     const { repository } = await openWorld();
     await expect(loadDocument(repository, SAMPLE_NAME, { signal })).rejects.toThrow(

@@ -217,6 +217,14 @@ describe('publishing', () => {
     expect(writer.toStoreTimeMs(world.clock.nowMs())).toBe(world.store.clock.nowMs());
     expect(await loadDocument(world.repository, attempt.name, { signal })).toEqual(document);
   });
+
+  test('learns the clock of the store anew with every renewal', async () => {
+    const world = await openWorld();
+    const writer = await world.open();
+    world.clock.jump(3_600_000);
+    await writer.amendRecord({}, { signal });
+    expect(writer.toStoreTimeMs(world.clock.nowMs())).toBe(world.store.clock.nowMs());
+  });
 });
 
 describe('an epoch', () => {
