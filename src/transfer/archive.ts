@@ -129,6 +129,7 @@ class ArchiveReader {
 
   #objectionTo(entry: ReadEntry, wantedBytes: number | undefined): string | undefined {
     if (entry.type !== 'File' && entry.type !== 'OldFile') return `is a ${entry.type}`;
+    if (entry.linkpath) return 'is a link';
     if (!isEntryName(entry.path)) return 'is no name for a file';
     if (this.#seen.has(entry.path)) return 'is there twice';
     if (this.#seen.size >= ARCHIVE_ENTRIES_MAX) return `comes after ${ARCHIVE_ENTRIES_MAX} others`;

@@ -1,6 +1,12 @@
-import type { Transform } from 'node:stream';
 import { promisify } from 'node:util';
-import { constants, createZstdCompress, createZstdDecompress, zstdCompress } from 'node:zlib';
+import {
+  constants,
+  createZstdCompress,
+  createZstdDecompress,
+  type ZstdCompress,
+  type ZstdDecompress,
+  zstdCompress,
+} from 'node:zlib';
 import { Failure, messageOf } from '../base/failure.ts';
 
 /** Bytes read from disk at a time, by each file that is sent. Twice as many cost more memory than they save time. */
@@ -77,44 +83,50 @@ function freeMemory(chunk: Buffer): void {
 }
 
 /** What comes out of `engine` while `source` goes in. Both are closed when the generator ends, however it ends. */
-async function* through(engine: Transform, source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {
+async function* through(engine: Engine, source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {
   const feeding = feed(engine, source);
+  let failure: Failure | undefined;
   try {
     yield* engine;
   } catch (error) {
-    const fed = await feeding;
-    if (fed.kind === 'failed') throw fed.error;
-    throw new Failure('corrupt', `cannot unpack ${what}: ${messageOf(error)}`, { cause: error });
+    failure = new Failure('corrupt', `cannot unpack ${what}: ${messageOf(error)}`, { cause: error });
   } finally {
     engine.destroy();
     await feeding;
   }
   const fed = await feeding;
-  if (fed.kind === 'refused') throw new Failure('corrupt', `cannot unpack ${what}: bytes follow its end`);
+  if (fed.kind === 'failed') throw fed.error;
+  if (failure !== undefined) throw failure;
+  if (fed.kind === 'refused' || engine.bytesWritten < fed.bytes) {
+    throw new Failure('corrupt', `cannot unpack ${what}: bytes follow its end`);
+  }
 }
 
+type Engine = ZstdCompress | ZstdDecompress;
+
 type Fed =
-  | { readonly kind: 'taken' }
+  | { readonly kind: 'taken'; readonly bytes: number }
   | { readonly kind: 'refused' }
   | { readonly kind: 'failed'; readonly error: unknown };
 
 /** Never rejects: whoever reads the engine learns of a failed source from the engine, and asks here which it was. */
-async function feed(engine: Transform, source: AsyncIterable<Uint8Array>): Promise<Fed> {
+async function feed(engine: Engine, source: AsyncIterable<Uint8Array>): Promise<Fed> {
+  let bytes = 0;
   try {
-    for await (const chunk of source) if (!(await take(engine, chunk))) return { kind: 'refused' };
+    for await (const chunk of source) {
+      bytes += chunk.byteLength;
+      if (!(await take(engine, chunk))) return { kind: 'refused' };
+    }
     engine.end();
-    return { kind: 'taken' };
+    return { kind: 'taken', bytes };
   } catch (error) {
     engine.destroy(error instanceof Error ? error : new Error(messageOf(error)));
     return { kind: 'failed', error };
   }
 }
 
-/**
- * Resolves to true once `engine` has taken the whole chunk, so that it may be overwritten. A decompressor
- * that has seen the end of its frame never calls back for what is left: its closing counts as refusal.
- */
-function take(engine: Transform, chunk: Uint8Array): Promise<boolean> {
+/** Resolves to true once `engine` needs the chunk no more, so that it may be overwritten; to false when it closes. */
+function take(engine: Engine, chunk: Uint8Array): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const refuse = (): void => resolve(false);
   if (engine.destroyed) refuse();
