@@ -21,8 +21,7 @@ const application: Listing = {
       snapshot: '1763851022123-orders-0-x7k2/12',
       instance: 'orders-0',
       timeMs: nowMs - 180_000,
-      tasks: 4,
-      sizeBytes: 2 ** 30,
+      contents: { tasks: 4, sizeBytes: 2 ** 30 },
     },
   ],
   tasks: [

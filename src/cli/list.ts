@@ -1,7 +1,15 @@
 import { describeAge, describeBytes } from '../base/quantity.ts';
+import { best } from '../repository/best.ts';
+import { formatSnapshotName, parseEpoch, type RepositoryLocation } from '../repository/keys.ts';
+import type { TaskSummary } from '../repository/record.ts';
+import { listRepository, type NewestSnapshot, newestSnapshots, type Repository } from '../repository/repository.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
 import type { Quality } from '../streams/quality.ts';
+import { compareTasks } from '../streams/state-directory.ts';
+import type { CommandContext } from './command.ts';
 import { jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
+import { findRepositories, openOnlyRepository, type RepositoryChoice } from './repository-choice.ts';
 import { renderTable } from './table.ts';
 
 /** What lies in a repository: all its applications, or one of them. */
@@ -10,9 +18,11 @@ export type Listing =
   | {
       readonly kind: 'application';
       readonly application: string;
-      readonly lineage: string;
+      /** undefined where none was named and nothing is stored. */
+      readonly lineage: string | undefined;
+      /** Oldest first. */
       readonly snapshots: readonly ListedSnapshot[];
-      /** What would be offered of each task now. */
+      /** The best entry of each task, whatever its age. */
       readonly tasks: readonly ListedTask[];
     };
 
@@ -29,9 +39,8 @@ export interface ListedSnapshot {
   readonly snapshot: string;
   readonly instance: string;
   readonly timeMs: number;
-  readonly tasks: number;
-  /** Of the files, unpacked. */
-  readonly sizeBytes: number;
+  /** Known of the newest of each epoch; of the files, unpacked. */
+  readonly contents: { readonly tasks: number; readonly sizeBytes: number } | undefined;
 }
 
 export interface ListedTask {
@@ -43,12 +52,89 @@ export interface ListedTask {
   readonly snapshot: string;
 }
 
+/** Without an application named, all of them; else what is stored of that one. */
+export async function listStored(
+  store: ObjectStore,
+  choice: RepositoryChoice,
+  context: Pick<CommandContext, 'signal' | 'emit'>,
+): Promise<Listing> {
+  if (choice.applicationId === undefined) {
+    const locations = await findRepositories(store, choice, context);
+    const applications: ListedApplication[] = [];
+    for (const location of locations) applications.push(await countStored(store, location, context));
+    return { kind: 'applications', applications };
+  }
+  const application = choice.applicationId;
+  const repository = await openOnlyRepository(store, choice, context);
+  if (repository === undefined)
+    return { kind: 'application', application, lineage: choice.lineage, snapshots: [], tasks: [] };
+  return {
+    kind: 'application',
+    application,
+    lineage: repository.keys.lineage,
+    ...(await listOne(repository, context)),
+  };
+}
+
+async function countStored(
+  store: ObjectStore,
+  location: RepositoryLocation,
+  context: Pick<CommandContext, 'signal' | 'emit'>,
+): Promise<ListedApplication> {
+  const choice = { applicationId: location.application, lineage: location.lineage };
+  const repository = await openOnlyRepository(store, choice, context);
+  const documents = repository === undefined ? [] : (await listRepository(repository, context)).documents;
+  const newestMs = documents.length === 0 ? undefined : Math.max(...documents.map(({ modifiedMs }) => modifiedMs));
+  const instances = new Set(documents.map(({ name }) => parseEpoch(name.epoch)?.instance)).size;
+  return { ...location, instances, snapshots: documents.length, newestMs };
+}
+
+async function listOne(
+  repository: Repository,
+  { signal }: Pick<CommandContext, 'signal'>,
+): Promise<{ readonly snapshots: readonly ListedSnapshot[]; readonly tasks: readonly ListedTask[] }> {
+  const listing = await listRepository(repository, { signal });
+  const newest = await newestSnapshots(repository, listing, { signal });
+  const newestOf = new Map(newest.map((snapshot) => [snapshot.name.epoch, snapshot]));
+  const snapshots = listing.documents.map(({ name, modifiedMs }): ListedSnapshot => {
+    const known = newestOf.get(name.epoch);
+    const instance = known?.record?.instance ?? parseEpoch(name.epoch)?.instance ?? '';
+    const tasks = known?.name.n === name.n ? known.tasks : undefined;
+    const contents = tasks && { tasks: tasks.length, sizeBytes: sumSizes(tasks) };
+    return { snapshot: formatSnapshotName(name), instance, timeMs: modifiedMs, contents };
+  });
+  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs) };
+}
+
+function bestOfEach(snapshots: readonly NewestSnapshot[], nowMs: number): readonly ListedTask[] {
+  const offers = snapshots.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
+  const everything = {
+    nowMs,
+    maxAgeMs: Number.POSITIVE_INFINITY,
+    guarantee: 'at_least_once' as const,
+    layoutMax: 'column-family' as const,
+    objection: () => undefined,
+  };
+  return [...Map.groupBy(offers, ({ task }) => task)]
+    .sort(([left], [right]) => compareTasks(left, right))
+    .flatMap(([task, ofTask]): readonly ListedTask[] => {
+      const offer = best(ofTask, everything);
+      if (offer === undefined) return [];
+      const { quality, layout, stateTimeMs, sizeBytes } = offer;
+      return [{ task, quality, layout, stateTimeMs, sizeBytes, snapshot: formatSnapshotName(offer) }];
+    });
+}
+
+function sumSizes(tasks: readonly TaskSummary[]): number {
+  return tasks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
 const right = 'right' as const;
 
 export function renderListing(listing: Listing, look: Look): string {
   if (listing.kind === 'applications') return renderApplications(listing.applications, look);
   const { application, lineage, snapshots, tasks } = listing;
-  const head = `${paint(application, 'heading', look)}, lineage ${lineage}\n`;
+  const head = `${paint(application, 'heading', look)}${lineage === undefined ? '' : `, lineage ${lineage}`}\n`;
   if (snapshots.length === 0) return `${head}nothing stored yet\n`;
   return `${head}\n${renderSnapshots(snapshots, look)}\n${renderTasks(tasks, look)}`;
 }
@@ -77,8 +163,9 @@ function renderSnapshots(snapshots: readonly ListedSnapshot[], look: Look): stri
     { title: 'SIZE', align: right },
     { title: 'SNAPSHOT' },
   ];
-  const rows = snapshots.map(({ snapshot, instance, timeMs, tasks, sizeBytes }) => {
-    return [instance, describeAge(look.nowMs - timeMs), String(tasks), describeBytes(sizeBytes), snapshot];
+  const rows = snapshots.map(({ snapshot, instance, timeMs, contents }) => {
+    const size = contents && describeBytes(contents.sizeBytes);
+    return [instance, describeAge(look.nowMs - timeMs), contents && String(contents.tasks), size, snapshot];
   });
   return renderTable(columns, rows, look);
 }
@@ -106,19 +193,11 @@ export function listingJson(listing: Listing): readonly object[] {
       return { kind: 'application', ...application, newest: jsonTime(newestMs) };
     });
   }
-  const { application, lineage } = listing;
+  const { application, lineage = null } = listing;
   return [
-    ...listing.snapshots.map(({ snapshot, instance, timeMs, tasks, sizeBytes }) => {
-      return {
-        kind: 'snapshot',
-        application,
-        lineage,
-        snapshot,
-        instance,
-        time: jsonTime(timeMs),
-        tasks,
-        bytes: sizeBytes,
-      };
+    ...listing.snapshots.map(({ snapshot, instance, timeMs, contents }) => {
+      const { tasks = null, sizeBytes: bytes = null } = contents ?? {};
+      return { kind: 'snapshot', application, lineage, snapshot, instance, time: jsonTime(timeMs), tasks, bytes };
     }),
     ...listing.tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot }) => {
       const stateTime = jsonTime(stateTimeMs);

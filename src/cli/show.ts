@@ -1,8 +1,36 @@
+import { Failure } from '../base/failure.ts';
 import { describeAge, describeBytes, describeCount } from '../base/quantity.ts';
 import type { Entry, SnapshotDocument, StoredFile } from '../repository/document.ts';
+import { parseSnapshotName, type SnapshotName } from '../repository/keys.ts';
+import { type ListedDocument, listRepository, loadDocument } from '../repository/repository.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import type { CommandContext } from './command.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
+import { openOnlyRepository, type RepositoryChoice } from './repository-choice.ts';
 import { renderTable } from './table.ts';
+
+/** The named snapshot, or the newest. Failure `missing` where there is none. */
+export async function findSnapshot(
+  store: ObjectStore,
+  choice: RepositoryChoice,
+  { operands: [named], signal, emit }: Pick<CommandContext, 'operands' | 'signal' | 'emit'>,
+): Promise<SnapshotDocument> {
+  const wanted = named === undefined ? undefined : parseSnapshotName(named);
+  const repository = await openOnlyRepository(store, choice, { signal, emit });
+  if (repository === undefined) throw nothingStored();
+  const name = wanted ?? newestOf((await listRepository(repository, { signal })).documents);
+  if (name === undefined) throw nothingStored();
+  return loadDocument(repository, name, { signal });
+}
+
+function newestOf(documents: readonly ListedDocument[]): SnapshotName | undefined {
+  return documents.toSorted((left, right) => left.modifiedMs - right.modifiedMs).at(-1)?.name;
+}
+
+function nothingStored(): Failure {
+  return new Failure('missing', 'there is no snapshot to show: nothing is stored yet', { hint: 'warmstate list' });
+}
 
 /** One snapshot in full: tasks, quality, offsets, stores, files. */
 export function renderDocument(document: SnapshotDocument, look: Look): string {
