@@ -162,20 +162,18 @@ function isSnapshotName(value: string): boolean {
 }
 
 /** Stretches cover a file without gaps; an archive holds it whole. */
-function complaintAboutParts(file: StoredFile): string | undefined {
-  const [first] = file.objects;
-  if (first?.kind === 'archived')
-    return file.objects.length === 1 ? undefined : `${file.path} lies in an archive and elsewhere`;
-  let coveredBytes = 0;
-  for (const part of file.objects) {
-    if (part.kind === 'archived') return `${file.path} lies in an archive and elsewhere`;
-    if (part.encoding === 'none' && part.sizeBytes !== part.storedBytes)
-      return `${part.key} is not packed, yet changes its size`;
-    coveredBytes += part.sizeBytes;
-  }
-  if (coveredBytes !== file.sizeBytes)
-    return `${file.path} has ${file.sizeBytes} bytes, its objects have ${coveredBytes}`;
-  return undefined;
+function complaintAboutParts({ path, sizeBytes, sha256, objects }: StoredFile): string | undefined {
+  const [first] = objects;
+  if (first === undefined) return `${path} lies in no object`;
+  if (first.kind === 'archived' && objects.length === 1) return undefined;
+  const stretches = objects.filter((part) => part.kind === 'stretch');
+  if (stretches.length < objects.length) return `${path} lies in an archive and elsewhere`;
+  const bloated = stretches.find((part) => part.encoding === 'none' && part.sizeBytes !== part.storedBytes);
+  if (bloated !== undefined) return `${bloated.key} is not packed, yet changes its size`;
+  const coveredBytes = stretches.reduce((sum, part) => sum + part.sizeBytes, 0);
+  if (coveredBytes !== sizeBytes) return `${path} has ${sizeBytes} bytes, its objects have ${coveredBytes}`;
+  const isOtherHash = stretches.length === 1 && stretches[0]?.sha256 !== sha256;
+  return isOtherHash ? `${path} has another hash than its only object` : undefined;
 }
 
 function complaintAboutEntry(one: Entry): string | undefined {

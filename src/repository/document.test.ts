@@ -383,6 +383,22 @@ describe('a document that nobody could restore is not published:', () => {
     );
   });
 
+  test('a file that lies nowhere', async () => {
+    const table = { ...tableFile('rocksdb/agg/000020.sst'), objects: [] };
+    await expect(encodeDocument(sampleDocument({ ahead: [table] }))).rejects.toThrow(
+      cannot('ahead[0]: rocksdb/agg/000020.sst lies in no object'),
+    );
+  });
+
+  test('a file with another hash than its only object', async () => {
+    const table = tableFile('rocksdb/agg/000020.sst');
+    const [, last] = table.objects;
+    const alone = { ...table, sizeBytes: 32 * 1024 * 1024, objects: last === undefined ? [] : [last] };
+    await expect(encodeDocument(sampleDocument({ ahead: [alone] }))).rejects.toThrow(
+      cannot('ahead[0]: rocksdb/agg/000020.sst has another hash than its only object'),
+    );
+  });
+
   test('a file partly in an archive', async () => {
     const table = tableFile('rocksdb/agg/000020.sst');
     for (const objects of [

@@ -47,8 +47,10 @@ export async function readRestoreReport(
 export function recallTask({ base, report }: Recollection, sight: TaskSight): TaskMemory | undefined {
   const remembered = base?.seen.get(sight.task);
   if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
-  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
-  return installed === undefined ? undefined : memoryOfInstalled(installed);
+  if (report === undefined) return undefined;
+  const installed = findInstalledTask(report, sight);
+  if (installed !== undefined) return memoryOfInstalled(installed, report.timeMs);
+  return isTaintedIn(report, sight) ? memoryOfTainted(sight, report.timeMs) : undefined;
 }
 
 /** The quality with which this directory was installed, while nobody has opened it since (Q8). */
@@ -61,8 +63,27 @@ function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
   return memory.device === facts.device && memory.inode === facts.inode && memory.birthtimeNs === facts.birthtimeNs;
 }
 
-/** Where the rules for directories that are opened anew begin (Q6). */
-function memoryOfInstalled(installed: InstalledTask): TaskMemory {
+function isTaintedIn(report: RestoreReport, { task, facts }: TaskSight): boolean {
+  return report.taints.some((one) => one.task === task && one.device === facts.device && one.inode === facts.inode);
+}
+
+/** Of a directory that a restore left as it was: nothing is known but that it is tainted. */
+function memoryOfTainted({ facts }: TaskSight, sinceMs: number): TaskMemory {
+  return {
+    device: facts.device,
+    inode: facts.inode,
+    birthtimeNs: facts.birthtimeNs,
+    checkpoint: undefined,
+    passed: false,
+    tainted: true,
+    databases: new Map(),
+    parents: new Map(),
+    watch: { sinceMs, writes: 0n, looksExactlyOnce: false },
+  };
+}
+
+/** Where the rules for directories that are opened anew begin (Q6). Its checkpoint is watched from the install on. */
+function memoryOfInstalled(installed: InstalledTask, restoredMs: number): TaskMemory {
   const checkpoint = installed.files.find((file) => file.path === CHECKPOINT_FILE);
   const manifests = installed.files.flatMap(({ path }) => {
     const [, database, manifest] = /^(.+)\/(MANIFEST-\d+)$/.exec(path) ?? [];
@@ -79,6 +100,6 @@ function memoryOfInstalled(installed: InstalledTask): TaskMemory {
     tainted: false,
     databases: new Map(manifests),
     parents: new Map(),
-    watch: { sinceMs: installed.stateTimeMs, writes: 0n, looksExactlyOnce: false },
+    watch: { sinceMs: restoredMs, writes: 0n, looksExactlyOnce: false },
   };
 }

@@ -7,7 +7,6 @@ import {
   encodeRestoreReport,
   findInstalledTask,
   type InstalledTask,
-  installedFileFinder,
   isUnopened,
   type RestoreReport,
   type RestoreResult,
@@ -184,26 +183,5 @@ describe('what was installed', () => {
       },
     ];
     expect(opened.map((sight) => isUnopened(installed, sight))).toEqual(opened.map(() => false));
-  });
-
-  test('is recognised file by file, until anything about a file differs', () => {
-    const find = installedFileFinder(report);
-    const [, , table] = installed.files;
-    const seen = {
-      device: installed.device,
-      inode: 102n,
-      sizeBytes: 96 * 1024 * 1024,
-      mtimeNs: stamps.mtimeNs,
-      ctimeNs: stamps.ctimeNs,
-    };
-    expect(find(seen)).toBe(table);
-    const others = [
-      { ...seen, device: 1n },
-      { ...seen, inode: 101n },
-      { ...seen, sizeBytes: 1 },
-      { ...seen, mtimeNs: 1n },
-      { ...seen, ctimeNs: 1n },
-    ];
-    expect(others.map(find)).toEqual(others.map(() => undefined));
   });
 });

@@ -1,4 +1,3 @@
-import type { FileFacts } from '../base/file-access.ts';
 import {
   checked,
   count,
@@ -146,24 +145,6 @@ export function isUnopened(
   const { inode, mtimeNs } = sight.checkpoint ?? {};
   if (checkpoint?.inode !== inode || checkpoint?.mtimeNs !== mtimeNs) return false;
   return sight.databases.every(({ path, manifest }) => files.has(`${path}/${manifest}`));
-}
-
-/**
- * Recognises what a restore installed without reading it: by device, inode, size, mtime and ctime. Nobody can set a
- * ctime, so a file that was written to since has another.
- */
-export function installedFileFinder(
-  report: RestoreReport,
-): (facts: Pick<FileFacts, 'device' | 'inode' | 'sizeBytes' | 'mtimeNs' | 'ctimeNs'>) => InstalledFile | undefined {
-  const byInode = new Map(
-    report.installed.flatMap(({ device, files }) => files.map((file) => [`${device} ${file.inode}`, file] as const)),
-  );
-  return (facts) => {
-    const file = byInode.get(`${facts.device} ${facts.inode}`);
-    const isSame =
-      file?.sizeBytes === facts.sizeBytes && file.mtimeNs === facts.mtimeNs && file.ctimeNs === facts.ctimeNs;
-    return isSame ? file : undefined;
-  };
 }
 
 const restoredTask = mapped(
