@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Inspection, inspectionJson, renderInspection } from './inspect.ts';
+import { inspectionJson, renderInspection } from './inspect.ts';
+import type { Inspection } from './inspection.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
 const look = { columns: 80, hasColour: false, nowMs };

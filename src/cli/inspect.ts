@@ -1,38 +1,10 @@
 import { describeAge, describeBytes } from '../base/quantity.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Quality } from '../streams/quality.ts';
-import type { Explanation } from '../streams/reason.ts';
+import type { InspectedTask, Inspection } from './inspection.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
 import { type Cell, renderTable } from './table.ts';
-
-/** What lies in a state directory. */
-export interface Inspection {
-  /** undefined where the state directory holds none. */
-  readonly application: string | undefined;
-  readonly state: ApplicationState;
-  readonly tasks: readonly InspectedTask[];
-}
-
-export interface InspectedTask {
-  readonly task: string;
-  readonly layout: 'file' | 'column-family';
-  /** What a capture would be worth under each guarantee; undefined where it would be refused. */
-  readonly quality: { readonly at_least_once: Quality | undefined; readonly exactly_once_v2: Quality | undefined };
-  /** Why it would be refused under one of them. */
-  readonly why: Explanation | undefined;
-  readonly stateTimeMs: number | undefined;
-  readonly offsets: ReadonlyMap<string, bigint>;
-  readonly stores: readonly InspectedStore[];
-}
-
-export interface InspectedStore {
-  readonly name: string;
-  readonly kind: 'rocksdb' | 'segmented' | 'other';
-  readonly tables: number;
-  readonly sizeBytes: number;
-  readonly columnFamilies: readonly string[];
-}
 
 export function renderInspection({ application, state, tasks }: Inspection, look: Look): string {
   if (application === undefined) return 'no application in this state directory\n';
