@@ -17,9 +17,8 @@ export async function* writeArchive(entries: AsyncIterable<ArchiveEntry>): Async
   for await (const entry of entries) {
     if (!isEntryName(entry.name))
       throw new Failure('invalid', `cannot archive ${JSON.stringify(entry.name)}: bad name`);
-    yield headerOf(entry.name, entry.bytes.byteLength);
-    yield entry.bytes;
-    yield new Uint8Array(-entry.bytes.byteLength & (BLOCK_BYTES - 1));
+    const padding = new Uint8Array(-entry.bytes.byteLength & (BLOCK_BYTES - 1));
+    yield Buffer.concat([headerOf(entry.name, entry.bytes.byteLength), entry.bytes, padding]);
   }
   yield new Uint8Array(2 * BLOCK_BYTES);
 }

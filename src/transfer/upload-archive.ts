@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Failure } from '../base/failure.ts';
 import type { ArchivedFile } from '../repository/document.ts';
 import { ARCHIVE_BYTES_MAX, ARCHIVE_ENTRIES_MAX, type ArchiveEntry, writeArchive } from './archive.ts';
 import { compress, packedBytesMax } from './codec.ts';
@@ -14,12 +15,13 @@ export interface SmallFile {
 
 /**
  * Sends small files, many in one archive, and says for each entry name where it lies. The names are the
- * caller's, each given once. One file that moved spoils the call.
+ * caller's, each given once (else a Failure `invalid`). One file that moved spoils the call.
  */
 export async function uploadArchives(
   files: readonly SmallFile[],
   target: UploadTarget,
 ): Promise<ReadonlyMap<string, Uploaded<ArchivedFile>>> {
+  assertArchivable(files);
   const uploaded = new Map<string, Uploaded<ArchivedFile>>();
   for (const batch of batchesOf(files)) {
     const hashes = new Map<string, string>();
@@ -35,6 +37,17 @@ export async function uploadArchives(
     }
   }
   return uploaded;
+}
+
+function assertArchivable(files: readonly SmallFile[]): void {
+  const names = new Set<string>();
+  for (const { entry, source } of files) {
+    if (names.has(entry)) throw new Failure('invalid', `cannot archive ${entry}: the name is given twice`);
+    if (source.sizeBytes > ARCHIVE_BYTES_MAX) {
+      throw new Failure('invalid', `cannot archive ${entry}: ${source.sizeBytes} bytes are more than an archive holds`);
+    }
+    names.add(entry);
+  }
 }
 
 /** Files in their order, as many to an archive as it takes. */
