@@ -5,15 +5,15 @@ import { constants, hostname } from 'node:os';
 import { isatty } from 'node:tty';
 import { systemClock, systemRandom } from './base/clock.ts';
 import { systemErrorCode } from './base/failure.ts';
-import { type Commands, invoke, type Output } from './invocation.ts';
+import { composeCommands } from './commands.ts';
+import { invoke, type Output } from './invocation.ts';
 import { COMPRESSION_MEMORY_BYTES, OBJECT_MEMORY_BYTES } from './transfer/memory.ts';
 
-// The composition root: the process outside, the commands inside. A command plugs in here, in the order of the help.
-const commands: Commands = {};
-
+// The composition root: the process outside, the commands inside.
+const version = versionOf(new URL('../package.json', import.meta.url));
 const ended = endingSignals();
-const exitCode = await invoke(process.argv.slice(2), commands, {
-  version: versionOf(new URL('../package.json', import.meta.url)),
+const exitCode = await invoke(process.argv.slice(2), composeCommands(`warmstate ${version}`), {
+  version,
   env: process.env,
   hostName: hostname(),
   readFile: (path) => readFile(path, 'utf8'),

@@ -116,13 +116,18 @@ export class Round {
         this.#noteNoProgress(task, outcome.look);
         return;
       case 'refused':
-        if (outcome.judgement !== undefined) this.#memories.set(task, outcome.judgement.memory);
+        this.#noteRefused(task, outcome.judgement?.memory ?? this.#parts.legacy.base?.seen.get(task));
         this.#ahead.push(...outcome.ahead);
         this.#setResult(task, 'uncapturable', { why: outcome.why });
         return;
       case 'gone':
         return;
     }
+  }
+
+  /** What was seen of a task that would not hold still now stays known: a taint must not be forgotten over it. */
+  #noteRefused(task: string, memory: TaskMemory | undefined): void {
+    if (memory !== undefined) this.#memories.set(task, memory);
   }
 
   /** Equal offsets are what is stored already; lesser ones, in a directory that was further, were thrown back by Kafka. */

@@ -7,6 +7,7 @@ import type { Emit } from '../events/event.ts';
 import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
 import { openWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
@@ -29,8 +30,8 @@ export interface SnapshotSettings {
 
 export interface SnapshotWorld {
   readonly store: ObjectStore;
-  /** Requests to the store until now. */
-  readonly requests: () => number;
+  /** Until now. */
+  readonly traffic: () => Traffic;
   readonly files: FileAccess;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
   readonly clock: Clock;
@@ -56,7 +57,7 @@ export async function takeSnapshot(settings: SnapshotSettings, world: SnapshotWo
       ? { snapshot: undefined, tasks: [], bytesReused: 0 }
       : await publishTasks(tasks, { ...settings, applicationDirectory }, { ...world, emit: meter.emit });
   const durationMs = world.clock.monotonicMs() - startedMs;
-  return { ...published, ...meter.counts(), requests: world.requests(), durationMs };
+  return { ...published, ...meter.counts(), requests: world.traffic().requests, durationMs };
 }
 
 async function publishTasks(

@@ -15,6 +15,13 @@ export interface StoreRequest {
   readonly failure: FailureKind | 'aborted' | undefined;
 }
 
+/** What went over a store until now. */
+export interface Traffic {
+  readonly requests: number;
+  /** Of bodies that came back. */
+  readonly receivedBytes: number;
+}
+
 interface Options {
   readonly clock: Clock;
   /** A request that moves no byte and gives no answer for so long ends as Failure `deadline`. */

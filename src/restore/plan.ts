@@ -1,0 +1,130 @@
+import { best, hasEqualOffsets, type Offer, ranked, type Terms, whyNot } from '../repository/best.ts';
+import type { Verdict } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
+import { compareTasks } from '../streams/state-directory.ts';
+
+/** An entry of a task as a snapshot offers it. */
+export interface OfferedEntry extends Offer {
+  readonly task: string;
+  readonly capturedAtMs: number;
+  /** The snapshot that took its bytes: entries that were carried forward from it share them. */
+  readonly capturedBy: string;
+  /** Of its files, unpacked. */
+  readonly sizeBytes: number;
+}
+
+/** A task directory that lies on the volume already. */
+export interface LocalTask {
+  readonly task: string;
+  /** What it is worth for this application; refused where nobody should go on from it. */
+  readonly verdict: Verdict;
+  readonly offsets: ReadonlyMap<string, bigint>;
+  /** By the store's clock. */
+  readonly stateTimeMs: number | undefined;
+  readonly sizeBytes: number;
+}
+
+export interface PlanTerms extends Omit<Terms<OfferedEntry>, 'objection'> {
+  /** `auto` is all until instances adopt one another's tasks. */
+  readonly selection:
+    | { readonly kind: 'auto' | 'all' | 'none' }
+    | { readonly kind: 'list'; readonly tasks: readonly string[] };
+  /** What all tasks that are installed may take together. */
+  readonly bytesMax: number;
+  readonly objection: (offer: OfferedEntry) => Explanation | undefined;
+}
+
+/** What is to be done with one task, and why not something better. */
+export type TaskPlan =
+  | {
+      readonly kind: 'warm';
+      readonly task: string;
+      readonly offer: OfferedEntry;
+      readonly why: Explanation | undefined;
+    }
+  | { readonly kind: 'local'; readonly task: string; readonly local: LocalTask; readonly why: Explanation | undefined }
+  | { readonly kind: 'cold'; readonly task: string; readonly why: Explanation };
+
+/** Decides for every task that is offered, named or on the volume; in the order of the tasks. */
+export function planRestore(
+  offers: readonly OfferedEntry[],
+  locals: readonly LocalTask[],
+  terms: PlanTerms,
+): readonly TaskPlan[] {
+  const offersOf = Map.groupBy(offers, ({ task }) => task);
+  const localOf = new Map(locals.map((local) => [local.task, local]));
+  const named = terms.selection.kind === 'list' ? terms.selection.tasks : [];
+  const tasks = [...new Set([...offersOf.keys(), ...localOf.keys(), ...named])].sort(compareTasks);
+  const plans = tasks.map((task) =>
+    planTask(task, { offers: offersOf.get(task) ?? [], local: localOf.get(task), terms }),
+  );
+  return withinSpace(plans, terms.bytesMax);
+}
+
+function planTask(
+  task: string,
+  given: { readonly offers: readonly OfferedEntry[]; readonly local: LocalTask | undefined; readonly terms: PlanTerms },
+): TaskPlan {
+  const { offers, local, terms } = given;
+  if (!isSelected(task, terms.selection)) {
+    const why: Explanation = { reason: 'not_selected', message: 'it is not among --tasks' };
+    return local === undefined ? { kind: 'cold', task, why } : { kind: 'local', task, local, why };
+  }
+  const offer = firstOf(ranked(offers, terms));
+  if (local?.verdict.kind === 'valid' && isBetterLocally(local, offer, terms))
+    return { kind: 'local', task, local, why: undefined };
+  if (offer !== undefined) return { kind: 'warm', task, offer, why: passedOver(offers, offer, terms) };
+  if (local !== undefined && local.verdict.kind === 'refused') return { kind: 'cold', task, why: local.verdict.why };
+  return { kind: 'cold', task, why: whyNothing(offers, terms) };
+}
+
+function isSelected(task: string, selection: PlanTerms['selection']): boolean {
+  if (selection.kind === 'list') return selection.tasks.includes(task);
+  return selection.kind !== 'none';
+}
+
+/** What lies on the volume costs nothing; it stays unless an offer is better. */
+function isBetterLocally(local: LocalTask, offer: OfferedEntry | undefined, terms: PlanTerms): boolean {
+  if (offer === undefined || hasEqualOffsets(local, offer)) return true;
+  if (local.verdict.kind === 'refused') return false;
+  const standing = { quality: local.verdict.quality, offsets: local.offsets, stateTimeMs: local.stateTimeMs ?? 0 };
+  // Of a process that is gone; no name of an epoch sorts after it.
+  const here = { ...offer, ...standing, epoch: '~', n: 0, lives: false };
+  return best([offer, here], { ...terms, objection: () => undefined }) === here;
+}
+
+/** The newest offer that was passed over for this one, if any was. */
+function passedOver(offers: readonly OfferedEntry[], chosen: OfferedEntry, terms: PlanTerms): Explanation | undefined {
+  const [newest] = offers.filter((offer) => offer.stateTimeMs > chosen.stateTimeMs).sort(youngestFirst);
+  return newest === undefined ? undefined : whyNot(newest, terms);
+}
+
+function whyNothing(offers: readonly OfferedEntry[], terms: PlanTerms): Explanation {
+  const [newest] = [...offers].sort(youngestFirst);
+  const why = newest === undefined ? undefined : whyNot(newest, terms);
+  return why ?? { reason: 'nothing_stored', message: 'the repository has nothing of it' };
+}
+
+function youngestFirst(left: OfferedEntry, right: OfferedEntry): number {
+  return right.stateTimeMs - left.stateTimeMs;
+}
+
+/** Tasks that no longer fit start cold; smaller ones after them may still fit. */
+function withinSpace(plans: readonly TaskPlan[], bytesMax: number): readonly TaskPlan[] {
+  let leftBytes = bytesMax;
+  return plans.map((plan) => {
+    if (plan.kind !== 'warm') return plan;
+    const { sizeBytes } = plan.offer;
+    if (sizeBytes <= leftBytes) {
+      leftBytes -= sizeBytes;
+      return plan;
+    }
+    const message = `it has ${sizeBytes} bytes, ${leftBytes} of ${bytesMax} are left`;
+    return { kind: 'cold', task: plan.task, why: { reason: 'no_space', message } };
+  });
+}
+
+function firstOf<T>(items: Iterable<T>): T | undefined {
+  for (const item of items) return item;
+  return undefined;
+}

@@ -1,0 +1,294 @@
+import { mkdir, rename, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Random } from '../base/clock.ts';
+import { Failure, isFailure, messageOf } from '../base/failure.ts';
+import type { FileAccess } from '../base/file-access.ts';
+import { ManifestTails } from '../capture/manifest-tail.ts';
+import type { Emit } from '../events/event.ts';
+import type { Layout } from '../repository/document.ts';
+import { parseSnapshotName } from '../repository/keys.ts';
+import { RESTORE_REPORT_PATH, readRestoreReport } from '../repository/recall.ts';
+import { summarise } from '../repository/record.ts';
+import {
+  listRepository,
+  loadBase,
+  loadDocument,
+  type Notice,
+  newestSnapshots,
+  openRepository,
+  type Repository,
+  type RepositoryListing,
+} from '../repository/repository.ts';
+import {
+  encodeRestoreReport,
+  type InstalledTask,
+  type RestoredTask,
+  type RestoreReport,
+  type RestoreResult,
+} from '../repository/restore-result.ts';
+import { openWriter, type RepositoryWriter } from '../repository/writer.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import type { Traffic } from '../storage/observed-store.ts';
+import type { ApplicationState } from '../streams/app-lock.ts';
+import type { Guarantee } from '../streams/quality.ts';
+import type { Reason } from '../streams/reason.ts';
+import { assertSupportedApplication, listTasks, WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
+import { describePlan, fill } from './fill.ts';
+import { onDisk, syncDirectory } from './install.ts';
+import { lookAtVolume } from './local.ts';
+import { type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+
+export interface RestoreSettings {
+  /** The state directory, or the directory of `--to`. */
+  readonly stateDir: string;
+  /** Filled for somebody to look at: leaves no trace in the repository, and may be made. */
+  readonly isDrill: boolean;
+  readonly applicationId: string;
+  readonly processingGuarantee: Guarantee;
+  readonly instance: string;
+  readonly lineage: string;
+  /** Of one snapshot only, `<epoch>/<n>`. */
+  readonly snapshot: string | undefined;
+  readonly selection: PlanTerms['selection'];
+  readonly concurrency: number;
+  readonly maxAgeMs: number;
+  readonly layoutMax: Layout;
+  readonly stateDirLimitBytes: number | undefined;
+  readonly bytesMax: number | undefined;
+  readonly isDryRun: boolean;
+  /** `warmstate 0.1.0` */
+  readonly program: string;
+}
+
+export interface RestoreWorld {
+  readonly store: ObjectStore;
+  readonly traffic: () => Traffic;
+  readonly files: FileAccess;
+  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly emit: Emit;
+  /** Aborts when the process is told to end, and with a Failure `deadline` when the time is up. */
+  readonly signal: AbortSignal;
+}
+
+/** Share of the limit, or of the free space, that state may take: compactions need room as well. */
+const SPACE_SHARE = 0.6;
+
+/**
+ * Fills a state directory with the best that the repository has of every task, all or nothing per task. What stands in
+ * the way of a single task is its reason to start cold; a Failure means that nothing could even be planned: `conflict`
+ * where an application holds the directory, `missing` and `invalid` for what was named, `unavailable` for storage.
+ */
+export async function restore(settings: RestoreSettings, world: RestoreWorld): Promise<RestoreResult> {
+  assertSupportedApplication(settings.applicationId);
+  const startedMs = world.clock.monotonicMs();
+  const place = await openPlace(settings, world);
+  const { signal } = world;
+  const notice: Notice = (message, facts) => world.emit({ kind: 'notice', level: 'warn', message, facts });
+  const repository = await openRepository(world.store, {
+    application: settings.applicationId,
+    lineage: settings.lineage,
+    notice,
+    signal,
+  });
+  const listing = await listRepository(repository, { signal });
+  const storeAheadMs = listing.storeTimeMs - world.clock.nowMs();
+
+  const report = await readRestoreReport(settings.stateDir, world.files, notice);
+  await using manifests = new ManifestTails(world.files);
+  const tools = { ...world, manifests };
+  const base =
+    place.tasks.length === 0 ? undefined : await loadBase(repository, listing, { instance: settings.instance, signal });
+  const locals = await lookAtVolume(place, { recollection: { base, report }, settings, storeAheadMs, tools });
+  const offers = await findOffers(repository, listing, { snapshot: settings.snapshot, signal });
+  const terms: Omit<PlanTerms, 'objection'> = {
+    nowMs: listing.storeTimeMs,
+    maxAgeMs: settings.maxAgeMs,
+    guarantee: settings.processingGuarantee,
+    layoutMax: settings.layoutMax,
+    selection: settings.selection,
+    bytesMax: await spaceFor(settings),
+  };
+  const plans = planRestore(offers, locals, { ...terms, objection: () => undefined });
+  const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
+    const { requests, receivedBytes } = world.traffic();
+    const durationMs = world.clock.monotonicMs() - startedMs;
+    return { outcome: outcomeOf(tasks), tasks, bytesDownloaded: receivedBytes, requests, durationMs };
+  };
+  if (settings.isDryRun) return resultOf(plans.map(describePlan));
+
+  const writer = await showEpoch(plans, { repository, listing, settings, world });
+  const filled = await fill(plans, {
+    repository,
+    listing,
+    offers,
+    locals,
+    terms,
+    storeAheadMs,
+    place,
+    settings,
+    tools,
+  });
+  await seal(writer, filled.installed, world);
+  const result = resultOf(filled.tasks);
+  await leaveReport(result, filled.installed, { settings, world, report, epoch: writer?.record.epoch });
+  return result;
+}
+
+/** An application's place in a state directory. */
+export interface ApplicationPlace {
+  readonly applicationDirectory: string;
+  /** The task directories that are there. */
+  readonly tasks: readonly string[];
+}
+
+async function openPlace(settings: RestoreSettings, world: RestoreWorld): Promise<ApplicationPlace> {
+  const { stateDir, isDrill, isDryRun } = settings;
+  const applicationDirectory = join(stateDir, settings.applicationId);
+  if (isDrill && !isDryRun) await onDisk(`make ${stateDir}`, () => mkdir(stateDir, { recursive: true }));
+  const facts = await world.files.stat(stateDir);
+  if (facts === undefined && isDrill) return { applicationDirectory, tasks: [] };
+  // A link is followed: it is the operator's own word where the state is.
+  const names = facts?.kind === 'directory' ? [] : await world.files.list(stateDir);
+  if (names === undefined) {
+    const what = facts === undefined ? 'does not exist' : 'is no directory';
+    throw new Failure(
+      facts === undefined ? 'missing' : 'invalid',
+      `cannot fill the state directory ${stateDir}: it ${what}`,
+      {
+        hint: 'give the state.dir of the application with --state-dir, and mount its volume there',
+      },
+    );
+  }
+  const tasks = await listTasks(world.files, applicationDirectory);
+  const state = await world.askLock(applicationDirectory);
+  if (state === 'running' || (state === 'unknown' && tasks.length > 0)) {
+    const why =
+      state === 'running'
+        ? 'an application holds it'
+        : 'it has tasks, and this platform cannot tell whether an application holds it';
+    throw new Failure('conflict', `cannot fill ${applicationDirectory}: ${why}`, {
+      hint: 'stop the application first, or fill another directory with --to',
+    });
+  }
+  return { applicationDirectory, tasks };
+}
+
+async function findOffers(
+  repository: Repository,
+  listing: RepositoryListing,
+  { snapshot, signal }: { readonly snapshot: string | undefined; readonly signal: AbortSignal },
+): Promise<readonly OfferedEntry[]> {
+  if (snapshot !== undefined) {
+    const document = await loadDocument(repository, parseSnapshotName(snapshot), { signal });
+    const { epoch, n } = document;
+    return document.entries.map((entry) => ({ ...summarise(entry), epoch, n, lives: false }));
+  }
+  const newest = await newestSnapshots(repository, listing, { signal });
+  return newest.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
+}
+
+async function spaceFor({ stateDir, stateDirLimitBytes, bytesMax }: RestoreSettings): Promise<number> {
+  const free = await statfs(stateDir).catch(() => undefined); // A drill that is only planned may have no directory yet.
+  const freeBytes = free === undefined ? Number.MAX_SAFE_INTEGER : free.bavail * free.bsize;
+  const wanted = bytesMax ?? Math.floor((stateDirLimitBytes ?? freeBytes) * SPACE_SHARE);
+  return Math.min(wanted, freeBytes);
+}
+
+/** Shows the repository who restores; a store that cannot be written to is no reason to start cold. */
+async function showEpoch(
+  plans: readonly TaskPlan[],
+  where: {
+    readonly repository: Repository;
+    readonly listing: RepositoryListing;
+    readonly settings: RestoreSettings;
+    readonly world: RestoreWorld;
+  },
+): Promise<RepositoryWriter | undefined> {
+  const { settings, world } = where;
+  if (settings.isDrill || !plans.some(({ kind }) => kind === 'warm')) return undefined;
+  return unlessUnavailable('show this restore in the repository', world, () =>
+    openWriter(where.repository, where.listing, {
+      instance: settings.instance,
+      role: 'restore',
+      program: settings.program,
+      guarantee: settings.processingGuarantee,
+      maxAgeMs: settings.maxAgeMs,
+      clock: world.clock,
+      random: world.random,
+      signal: world.signal,
+    }),
+  );
+}
+
+async function seal(
+  writer: RepositoryWriter | undefined,
+  installed: readonly InstalledTask[],
+  world: RestoreWorld,
+): Promise<void> {
+  if (writer === undefined || world.signal.aborted) return;
+  await unlessUnavailable('say in the repository what was installed', world, () =>
+    writer.amendRecord({ state: 'sealed', installed }, { signal: world.signal }),
+  );
+}
+
+async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    world.emit({ kind: 'notice', level: 'warn', message: `cannot ${what}: ${messageOf(error)}` });
+    return undefined;
+  }
+}
+
+/** restore.json: what the processes after this one recognise the installed directories by. */
+async function leaveReport(
+  result: RestoreResult,
+  installed: readonly InstalledTask[],
+  given: {
+    readonly settings: RestoreSettings;
+    readonly world: RestoreWorld;
+    /** Of an earlier restore on this volume. */
+    readonly report: RestoreReport | undefined;
+    readonly epoch: string | undefined;
+  },
+): Promise<void> {
+  const { settings, world, report: earlier } = given;
+  const path = join(settings.stateDir, RESTORE_REPORT_PATH);
+  const here = new Set(result.tasks.filter(({ decision }) => decision === 'local').map(({ task }) => task));
+  // What an earlier restore installed, and nobody replaced, is still what it was.
+  const kept = (earlier?.installed ?? []).filter(({ task }) => here.has(task));
+  const report: RestoreReport = {
+    application: settings.applicationId,
+    lineage: settings.lineage,
+    instance: settings.instance,
+    epoch: given.epoch,
+    writer: settings.program,
+    timeMs: world.clock.nowMs(),
+    guarantee: settings.processingGuarantee,
+    result,
+    installed: [...kept, ...installed],
+    taints: (earlier?.taints ?? []).filter(({ task }) => here.has(task)),
+  };
+  await onDisk(`write ${path}`, async () => {
+    await mkdir(join(settings.stateDir, WARMSTATE_DIRECTORY), { recursive: true });
+    await writeFile(`${path}.tmp`, encodeRestoreReport(report), { flush: true });
+    await rename(`${path}.tmp`, path);
+    await syncDirectory(join(settings.stateDir, WARMSTATE_DIRECTORY));
+  });
+}
+
+/** Reasons that are nobody's failure. */
+const NO_FAILURES: ReadonlySet<Reason> = new Set(['nothing_stored', 'too_old', 'not_selected']);
+
+function outcomeOf(tasks: readonly RestoredTask[]): RestoreResult['outcome'] {
+  const isCold = tasks.some(
+    ({ decision, why }) => decision === 'cold' && why !== undefined && !NO_FAILURES.has(why.reason),
+  );
+  const has = (decision: RestoredTask['decision']): boolean => tasks.some((task) => task.decision === decision);
+  if (isCold) return has('warm') || has('local') ? 'partial' : 'failed';
+  if (has('warm')) return 'restored';
+  return has('local') ? 'local' : 'empty';
+}
