@@ -49,8 +49,9 @@ export function recallTask({ base, report }: Recollection, sight: TaskSight): Ta
   if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
   if (report === undefined) return undefined;
   const installed = findInstalledTask(report, sight);
-  if (installed !== undefined) return memoryOfInstalled(installed, report.timeMs);
-  return isTaintedIn(report, sight) ? memoryOfTainted(sight, report.timeMs) : undefined;
+  const tainted = isTaintedIn(report, sight);
+  if (installed !== undefined) return { ...memoryOfInstalled(installed, report.timeMs), tainted };
+  return tainted ? memoryOfTainted(sight, report.timeMs) : undefined;
 }
 
 /** The quality with which this directory was installed, while nobody has opened it since (Q8). */

@@ -252,6 +252,8 @@ describe('Q6: what was started over tables that no checkpoint covered is tainted
     );
     expect(verdicts(CLOSED, { after: [born, opened] })).toEqual(CLEAN);
     expect(verdicts(CLOSED, { after: [born] })).toEqual(TAINTED);
+    const settled = withAll({ greatestSequence: 0n }, {});
+    expect(verdicts(settled, { after: [born] })).toEqual(TAINTED);
   });
 
   test('no transaction writes into global stores', () => {

@@ -259,7 +259,7 @@ function isTainted(sight: TaskSight, memory: TaskMemory | undefined): boolean {
   const wasOpenedAnew = sight.databases.some((database) => {
     const before = memory.databases.get(database.path);
     if (before === undefined || before.manifest === database.manifest) return false;
-    return before.greatestSequence > 0n || database.greatestSequence > 0n;
+    return before.greatestSequence > 0n || database.greatestSequence > 0n || database.tables.length > 0;
   });
   return memory.tainted || (!memory.passed && wasOpenedAnew);
 }
