@@ -135,6 +135,57 @@ describe('a replay', () => {
     expect(liveAfter(edits)).toMatchObject({ greatestSequence: 2n, newestDropped: false });
   });
 
+  test('tells that what was written last was dropped, though older tables are left', () => {
+    const old = { level: 6, number: 5, sequences: [0n, 0n] } as const;
+    const written = [
+      start().addTable(old),
+      edit().addTable({ level: 0, number: 6, sequences: [1n, 90n] }),
+      edit().addTable({ level: 0, number: 7, sequences: [91n, 99n] }),
+    ];
+    const annihilated = edit().deleteTable(0, 6).deleteTable(0, 7);
+    expect(liveAfter([...written, annihilated])).toMatchObject({
+      tables: [{ number: 5 }],
+      greatestSequence: 99n,
+      newestDropped: true,
+    });
+    const later = edit().addTable({ level: 0, number: 8, sequences: [100n, 100n] });
+    expect(liveAfter([...written, annihilated, later])?.newestDropped).toBe(false);
+  });
+
+  test.each([
+    ['an older table was dropped', [edit().deleteTable(0, 5)]],
+    [
+      'it was merged',
+      [
+        edit()
+          .deleteTable(0, 6)
+          .addTable({ level: 6, number: 7, sequences: [0n, 0n] }),
+      ],
+    ],
+    [
+      'it was moved',
+      [
+        edit()
+          .deleteTable(0, 6)
+          .addTable({ level: 5, number: 6, sequences: [91n, 99n] }),
+      ],
+    ],
+  ])('does not tell so when %s', (_name, edits) => {
+    const written = [
+      start().addTable({ level: 0, number: 5, sequences: [1n, 90n] }),
+      edit().addTable({ level: 0, number: 6, sequences: [91n, 99n] }),
+    ];
+    expect(liveAfter([...written, ...edits])?.newestDropped).toBe(false);
+  });
+
+  test('tells so when even what it was merged into is gone', () => {
+    const merged = edit()
+      .deleteTable(0, 5)
+      .addTable({ level: 6, number: 6, sequences: [0n, 0n] });
+    const edits = [start().addTable({ level: 0, number: 5, sequences: [1n, 90n] }), merged, edit().deleteTable(6, 6)];
+    expect(liveAfter(edits)).toEqual({ ...EMPTY, greatestSequence: 90n, newestDropped: true });
+  });
+
   test('moves a table to another level within one edit', () => {
     const live = liveAfter([
       start().addTable(TABLE_5),
