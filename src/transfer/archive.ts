@@ -91,7 +91,7 @@ class ArchiveReader {
   }
 
   *read(chunk: Buffer): Generator<ArchiveEntry> {
-    this.#parser.write(chunk);
+    if (!this.#sawEnd) this.#parser.write(chunk); // It would keep all that follows the end.
     yield* this.#take();
   }
 
