@@ -37,7 +37,7 @@ export type LoadedSettings<C extends CommandName> =
     };
 
 /** One setting as it is in force, and why. */
-export interface EffectiveSetting {
+interface EffectiveSetting {
   readonly key: SettingKey;
   readonly flag: string;
   readonly environment: string | undefined;

@@ -20,7 +20,7 @@ import { flagsOf, type SettingsOf } from './settings.ts';
 /** The commands there are. One that is left out is not in the help either. `config` is always there. */
 export type Commands = { readonly [C in Exclude<CommandName, 'config'>]?: Command<C> };
 
-export interface Command<C extends CommandName> {
+interface Command<C extends CommandName> {
   /** Prints its result and returns the exit code; what it throws is printed here. */
   run(settings: SettingsOf<C>, context: CommandContext): Promise<number>;
   /** What to do, and with which exit code, after settings that cannot be used and were said so; without it the exit code is 2. */

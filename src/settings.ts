@@ -70,7 +70,7 @@ const taskSelection = z.string().transform((value, context): TaskSelection => {
   return reject(context, 'is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
 });
 
-export type TaskSelection =
+type TaskSelection =
   | { readonly kind: 'auto' | 'all' | 'none' }
   | { readonly kind: 'list'; readonly tasks: readonly string[] };
 
@@ -240,7 +240,7 @@ const COMMON = ['output', 'config', 'logLevel', 'logFormat'] as const;
 const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
-export const SETTINGS_OF = {
+const SETTINGS_OF = {
   demo: { required: [], optional: ['config', 'logLevel', 'logFormat'] },
   restore: {
     required: ['applicationId', 'destination', 'instance', 'lineage'],

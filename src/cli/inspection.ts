@@ -33,7 +33,7 @@ export interface InspectedTask {
   readonly stores: readonly InspectedStore[];
 }
 
-export interface InspectedStore {
+interface InspectedStore {
   readonly name: string;
   /** `other`: a custom store, of which nothing more is known. */
   readonly kind: 'rocksdb' | 'segmented' | 'other';

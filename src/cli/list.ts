@@ -26,7 +26,7 @@ export type Listing =
       readonly tasks: readonly ListedTask[];
     };
 
-export interface ListedApplication {
+interface ListedApplication {
   readonly application: string;
   readonly lineage: string;
   readonly instances: number;
@@ -34,7 +34,7 @@ export interface ListedApplication {
   readonly newestMs: number | undefined;
 }
 
-export interface ListedSnapshot {
+interface ListedSnapshot {
   /** `<epoch>/<n>` */
   readonly snapshot: string;
   readonly instance: string;
@@ -43,7 +43,7 @@ export interface ListedSnapshot {
   readonly contents: { readonly tasks: number; readonly sizeBytes: number } | undefined;
 }
 
-export interface ListedTask {
+interface ListedTask {
   readonly task: string;
   readonly quality: Quality;
   readonly layout: 'file' | 'column-family';

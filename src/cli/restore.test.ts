@@ -55,7 +55,7 @@ restored in part: 2 warm, 1 local, 1 cold; 8.0 GiB in 1 min 04 s (128 MiB/s)
 
 test('a dry run is marked as one', () => {
   const text = renderRestore({ ...failed, outcome: 'empty', durationMs: 12 }, look, { isDryRun: true });
-  expect(text).toBe('dry run: nothing stored yet, starting cold; 12 ms\n');
+  expect(text).toBe('dry run: nothing stored yet; 12 ms\n');
 });
 
 test('the termination message tells the story in its first line', () => {
@@ -108,7 +108,7 @@ test('a reason to pass over an entry of a warm task is no failure', () => {
 
 test('a restore without a result starts cold, or fails with the code of its error', () => {
   const printed: string[] = [];
-  const place = { look: () => look, print: (text: string) => void printed.push(text) };
+  const place = { print: (text: string) => void printed.push(text) };
   const error = new Failure('unavailable', 'cannot list s3://bucket');
   const codes = [
     printFailedRestore({ onFailure: 'continue', output: 'json' }, error, place),
@@ -116,9 +116,9 @@ test('a restore without a result starts cold, or fails with the code of its erro
     printFailedRestore({ onFailure: 'fail' }, error, place),
     printFailedRestore({}, new TypeError('a bug'), place),
   ];
-  const text = 'not restored, starting cold; 0 ms\n';
+  const text = 'not restored: the application starts cold\n';
   expect([codes, printed]).toEqual([
     [0, 0, 6, 0],
-    ['{"outcome":"failed","tasks":[],"bytesDownloaded":0,"requests":0,"durationMs":0}\n', text, text, text],
+    ['{"outcome":"failed","tasks":[],"bytesDownloaded":0,"requests":0,"durationMs":0}\n', text, text],
   ]);
 });

@@ -69,8 +69,8 @@ const OUTCOMES: Readonly<Record<RestoreResult['outcome'], string>> = {
   restored: 'restored',
   partial: 'restored in part',
   local: 'nothing to restore, the volume is up to date',
-  empty: 'nothing stored yet, starting cold',
-  failed: 'not restored, starting cold',
+  empty: 'nothing stored yet',
+  failed: 'not restored',
 };
 
 const TERMINATION_BYTES_MAX = 4096; // What Kubernetes keeps of a container's termination message.
@@ -105,13 +105,14 @@ export function restoreExitCode(result: RestoreResult, onFailure: 'continue' | '
   return kinds.length === 0 ? 0 : Math.min(...kinds.map((kind) => EXIT_CODES[kind]));
 }
 
-/** A restore that did not come to a result: its error is printed, and under `continue` the application starts cold. */
+/** The end of a restore that came to no result, once its error is said: under `continue` the application starts cold. */
 export function printFailedRestore(
   { output, onFailure }: { readonly output?: 'text' | 'json'; readonly onFailure?: 'continue' | 'fail' },
   error: unknown,
-  { look, print }: Pick<CommandContext, 'look' | 'print'>,
+  { print }: Pick<CommandContext, 'print'>,
 ): number {
   const result: RestoreResult = { outcome: 'failed', tasks: [], bytesDownloaded: 0, requests: 0, durationMs: 0 };
-  print(output === 'json' ? jsonLine(restoreResultJson(result)) : renderRestore(result, look(), { isDryRun: false }));
+  if (output === 'json') print(jsonLine(restoreResultJson(result)));
+  else if (onFailure !== 'fail') print('not restored: the application starts cold\n');
   return onFailure === 'fail' ? exitCodeOf(error) : 0;
 }

@@ -12,7 +12,7 @@ export interface VerifyResult {
   readonly problems: readonly VerifyProblem[];
 }
 
-export interface VerifyProblem {
+interface VerifyProblem {
   readonly snapshot: string;
   /** undefined where the document itself is damaged. */
   readonly task: string | undefined;

@@ -57,7 +57,7 @@ test('help and version go to standard output and exit 0', async () => {
 
 test.each([
   ['', 'warmstate: no command was given\ntry: warmstate --help\n'],
-  ['restoer', "warmstate: cannot read the command line: unknown command 'restoer'\ntry: warmstate --help\n"],
+  ['frobnicate', "warmstate: cannot read the command line: unknown command 'frobnicate'\ntry: warmstate --help\n"],
   ['config --max-agr 5m', "warmstate: cannot read the command line: unknown flag '--max-agr'\ntry: --max-age\n"],
 ])('the command line %j exits 2 with an error on standard error', async (line, stderr) => {
   expect(await warmstate(line)).toEqual({ code: 2, signal: null, stdout: '', stderr });
