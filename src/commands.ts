@@ -3,6 +3,7 @@ import { takeSnapshot } from './agent/snapshot.ts';
 import { Budget } from './base/concurrency.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
+import { loadNative } from './base/native.ts';
 import type { CommandContext } from './cli/command.ts';
 import { jsonLine } from './cli/json.ts';
 import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage } from './cli/restore.ts';
@@ -35,7 +36,11 @@ const OVERTIME_MS = 10_000;
 /** Where Kubernetes looks for the last words of a container. */
 const TERMINATION_LOG = '/dev/termination-log';
 
-async function runSnapshot(settings: SettingsOf<'snapshot'>, context: CommandContext, program: string): Promise<number> {
+async function runSnapshot(
+  settings: SettingsOf<'snapshot'>,
+  context: CommandContext,
+  program: string,
+): Promise<number> {
   const result = await takeSnapshot(
     { ...settings, maxAgeMs: settings.maxAge, program },
     {
@@ -54,9 +59,8 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
   const inTime = new AbortController();
   const message = `the restore is not done after --deadline ${settings.deadline / 1000}s`;
   const timer = setTimeout(() => inTime.abort(new Failure('deadline', message)), settings.deadline);
-  // Whatever the runtime does, the application's start is not held up for longer.
-  const watchdog = setTimeout(() => process.kill(process.pid, 'SIGKILL'), settings.deadline + OVERTIME_MS);
-  watchdog.unref();
+  // The kernel's alarm also ends a runtime that hangs at its exit: the application's start is not held up for longer.
+  (await loadNative())?.alarm((settings.deadline + OVERTIME_MS) / 1000);
   try {
     const result = await restore(
       {
