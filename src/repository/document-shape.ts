@@ -27,7 +27,7 @@ import type {
   StoredStore,
   StoredStretch,
 } from './document.ts';
-import { formatSnapshotName, parseEpoch, parseKey, parseSnapshotName } from './keys.ts';
+import { formatSnapshotName, parseEpoch, parseKey, parseSnapshotName, repositoryKeys } from './keys.ts';
 import { isStoreFilePath, isStoreName, isTablePath, isTaskFilePath, isTaskName } from './stored-path.ts';
 
 /*
@@ -199,12 +199,11 @@ function complaintAboutDocument(document: SnapshotDocument): string | undefined 
   const foreign = document.ahead.find((file) => !isTablePath(file.path));
   if (foreign !== undefined) return `${JSON.stringify(foreign.path)} is no table`;
 
+  const { dataPrefix } = repositoryKeys(document);
   const factsOf = new Map<string, string>();
   for (const file of filesOf(document)) {
     for (const part of file.objects) {
-      const key = parseKey(part.key);
-      const isOurs = key?.application === document.application && key.lineage === document.lineage;
-      if (!isOurs) return `${part.key} belongs to another repository`;
+      if (!part.key.startsWith(dataPrefix)) return `${part.key} belongs to another repository`;
       for (const [thing, facts] of factsAbout(file, part)) {
         if ((factsOf.get(thing) ?? facts) !== facts) return `${thing} is ${facts} and ${factsOf.get(thing)}`;
         factsOf.set(thing, facts);

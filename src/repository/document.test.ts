@@ -212,6 +212,7 @@ describe('a document', () => {
       'entries[0].files[0].objects[0] is of no known kind: "chunk"',
     ],
     ['an attempt that never was', (json) => (json.n = 0), 'n: is 0, but counts from 1'],
+    ['no application', (json) => (json.application = ''), 'cannot use an empty application.id'],
     [
       'a key that climbs out',
       (json) => (json.entries[0].files[0].objects[0].key = 'orders/shop/data/../../x'),

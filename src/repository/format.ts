@@ -1,4 +1,4 @@
-import { Failure, isFailure, messageOf } from '../base/failure.ts';
+import { Failure, messageOf } from '../base/failure.ts';
 import { type Codec, count, object } from '../base/json-codec.ts';
 
 /** A kind of JSON text that we write, with the one format number of it that this program knows. */
@@ -23,18 +23,22 @@ export function encodeText<T>(value: T, format: Format<T>, what: string): Uint8A
  * format; fields that this format does not know are ignored. Messages begin with `cannot read <what>`.
  */
 export function decodeText<T>(bytes: Uint8Array, format: Format<T>, what: string): T {
-  try {
-    const json: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    const found = formatNumber.decode(json, '').format;
-    if (found === format.number) return format.shape.decode(json, '');
-    throw new Failure('invalid', `it has format ${found}, this program reads ${format.number}`);
-  } catch (error) {
-    const isForeign = isFailure(error, 'invalid');
-    throw new Failure(isForeign ? 'invalid' : 'corrupt', `cannot read ${what}: ${messageOf(error)}`, {
-      cause: error,
-      ...(isForeign ? { hint: 'use the version of warmstate that wrote it' } : {}),
-    });
-  }
+  const { json, number } = orCorrupt(what, () => {
+    const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return { json: parsed, number: formatNumber.decode(parsed, '').format };
+  });
+  if (number === format.number) return orCorrupt(what, () => format.shape.decode(json, ''));
+  throw new Failure('invalid', `cannot read ${what}: it has format ${number}, this program reads ${format.number}`, {
+    hint: 'use the version of warmstate that wrote it',
+  });
 }
 
 const formatNumber = object<{ format: number }>({ format: count });
+
+function orCorrupt<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new Failure('corrupt', `cannot read ${what}: ${messageOf(error)}`, { cause: error });
+  }
+}

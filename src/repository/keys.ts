@@ -21,7 +21,7 @@ export interface RepositoryKeys extends RepositoryLocation {
   readonly repository: string;
   readonly recordsPrefix: string;
   readonly snapshotsPrefix: string;
-  snapshotsOf(epoch: string): string;
+  readonly dataPrefix: string;
   record(epoch: string): string;
   snapshot(name: SnapshotName): string;
   /** The place of one stretch of a table; `i` counts data and archives of a snapshot together. */
@@ -74,7 +74,7 @@ export function repositoryKeys({ application, lineage }: RepositoryLocation): Re
     repository: `${root}/repository.json`,
     recordsPrefix: `${root}/records/`,
     snapshotsPrefix: `${root}/snapshots/`,
-    snapshotsOf: (epoch) => `${root}/snapshots/${epoch}/`,
+    dataPrefix: `${root}/data/`,
     record: (epoch) => `${root}/records/${epoch}.json`,
     snapshot: (name) => `${root}/snapshots/${numbered(name)}.json.zst`,
     data: (name, i) => `${root}/data/${numbered(name)}-${padded('i', i, I_DIGITS)}`,
@@ -192,8 +192,9 @@ function percentEncode(what: string, name: string): string {
 
 /** The inverse of `encodeSegment`; undefined for a spelling that it would not have chosen. */
 function decodeSegment(segment: string): string | undefined {
-  if (segment === '' || segment.length > SEGMENT_BYTES_MAX || !/^(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+$/.test(segment))
-    return undefined;
+  if (segment.length > SEGMENT_BYTES_MAX) return undefined;
+  if (/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(segment)) return segment; // Documents name keys by the ten thousand.
+  if (!/^(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+$/.test(segment)) return undefined;
   const bytes = segment.replaceAll(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   const name = Buffer.from(bytes, 'latin1').toString();
   return percentEncode('name', name) === segment ? name : undefined;
