@@ -34,8 +34,8 @@ test('the bar shows bytes, share, rate and the time left, and goes when the work
   bar.emit(finished);
   expect(written).toEqual([
     `${CLEAR}uploading ${'░'.repeat(40)} 0 B of 100 MiB (0 %)`,
-    `${CLEAR}uploading ███${'░'.repeat(29)} 10 MiB of 100 MiB (10 %), 10 MiB/s, 9.0 s left`,
-    `${CLEAR}uploading ██████${'░'.repeat(26)} 20 MiB of 100 MiB (20 %), 10 MiB/s, 8.0 s left`,
+    `${CLEAR}uploading ███${'░'.repeat(31)} 10 MiB of 100 MiB (10 %), 10 MiB/s, 9 s left`,
+    `${CLEAR}uploading ██████${'░'.repeat(28)} 20 MiB of 100 MiB (20 %), 10 MiB/s, 8 s left`,
     CLEAR,
   ]);
 });

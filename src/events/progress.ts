@@ -135,7 +135,8 @@ function positionOf(work: Work, tally: Tally, nowMs: number): Position {
 function describe({ doneBytes, totalBytes, bytesPerSecond }: Position): string {
   const share = `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)} (${percent(doneBytes, totalBytes)} %)`;
   if (bytesPerSecond === undefined || bytesPerSecond <= 0) return share;
-  const left = describeDuration(Math.ceil((totalBytes - doneBytes) / bytesPerSecond) * 1000);
+  const leftSeconds = Math.ceil((totalBytes - doneBytes) / bytesPerSecond);
+  const left = leftSeconds < 60 ? `${leftSeconds} s` : describeDuration(leftSeconds * 1000);
   return `${share}, ${describeRate(bytesPerSecond)}, ${left} left`;
 }
 

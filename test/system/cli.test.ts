@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -127,6 +128,21 @@ test('a reader that goes away ends the program in peace', async () => {
   child.stdout.destroy();
   const { code, stderr } = await outcomeOf(child);
   expect([code, stderr]).toEqual([0, '']);
+});
+
+test.each([
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+] as const)('%s makes the exit code %d', async (signal, code) => {
+  const pipe = join(scratch, signal);
+  execFileSync('mkfifo', [pipe]);
+  const child = spawn(process.execPath, [MAIN, 'config', '--lineage', 'prod', '--config', pipe], { stdio: 'pipe' });
+  const ended = outcomeOf(child);
+  await using settings = await open(pipe, 'w'); // Waits for the program, which then waits for its settings.
+  child.kill(signal);
+  await delay(200);
+  await settings.close();
+  expect(await ended).toMatchObject({ code, signal: null, stderr: '' });
 });
 
 /** A program that sets an outer deadline and then hangs in a way of its own. */
