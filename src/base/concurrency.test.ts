@@ -162,8 +162,8 @@ describe('a budget', () => {
     const budget = new Budget(10);
     const reservation = await budget.acquire(4, NEVER);
     reservation.shrinkTo(8);
-    reservation[Symbol.dispose]();
-    reservation[Symbol.dispose]();
+    const rest = await budget.acquire(6, NEVER);
+    for (const one of [reservation, reservation, rest]) one[Symbol.dispose]();
     const all = await budget.acquire(10, NEVER);
     expect(await isSettled(budget.acquire(1, NEVER))).toBe(false);
     all[Symbol.dispose]();

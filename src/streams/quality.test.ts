@@ -343,6 +343,12 @@ describe('completeness', () => {
     expect(verdicts(taskSight({ checkpoint }))).toEqual(['incomplete', 'incomplete']);
   });
 
+  test('C1: a window store without segments is a store', () => {
+    const idle = new Map([...CLOSED.parents, ['idle', parentOf('segments', [])] as const]);
+    const checkpoint = checkpointSight(['orders-agg-changelog 3 1', 'orders-idle-changelog 3 1']);
+    expect(judge(taskSight({ checkpoint, parents: idle }), lookContext()).stores).toEqual(new Set(['agg', 'idle']));
+  });
+
   test('C3: a store without an offset stays at home', () => {
     const checkpoint = checkpointSight(['orders-win-changelog 3 1']);
     const { stores, leftOut, atLeastOnce } = judge(taskSight({ checkpoint }), lookContext());

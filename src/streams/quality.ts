@@ -150,8 +150,6 @@ export function stateTimeMs(sight: TaskSight): number | undefined {
 }
 
 function judgeAtLeastOnce(context: JudgeContext, look: TaskMemory): Verdict {
-  // Q8: an installed directory that was not opened since is worth what it was worth when it was captured.
-  if (context.installedQuality !== undefined) return { kind: 'valid', quality: context.installedQuality };
   if (look.passed) return { kind: 'valid', quality: 'clean' };
   if (look.watch.looksExactlyOnce) return refused('looks_exactly_once', describeSignature(context, look.watch));
   return { kind: 'valid', quality: 'live' };
@@ -201,6 +199,7 @@ function findUnsupported(sight: TaskSight): Explanation | undefined {
 /** Whether the checkpoint covers everything that is on disk: Q1 with Q4 and Q5, or Q2. */
 function isCovered(sight: TaskSight, memory: TaskMemory | undefined, context: JudgeContext): boolean {
   if (sight.checkpoint === undefined) return false;
+  // Q8: an installed directory that was not opened since is worth what it was worth when it was captured.
   if (context.installedQuality !== undefined) return context.installedQuality === 'clean';
   const { mtimeNs } = sight.checkpoint;
   const isDated = !context.clockSteppedBack && hasNoFutureStamp(sight, mtimeNs, context.nowMs);
