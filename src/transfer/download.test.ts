@@ -171,6 +171,16 @@ test('an object of another size than the document says is not read at all', asyn
   expect([sink.bytesWritten, events]).toEqual([0, []]);
 });
 
+test('an object that unpacks to less than the document says is refused', async () => {
+  const { store, item } = await storedInStretches([{ bytes: Buffer.from('one'), encoding: 'zstd' }]);
+  const sink = new MemorySink();
+  await downloadFiles([{ file: { ...replaced(item.file, { sizeBytes: 4 }), sizeBytes: 4 } }], from(store), sink);
+  expect(sink.rejected.get('000012.sst')).toEqual({
+    key: 'data/s/0',
+    failure: new Failure('corrupt', 'cannot use object data/s/0 of 000012.sst: it unpacks to 3 bytes, not 4'),
+  });
+});
+
 test('a document that names an impossible key damages only the file', async () => {
   const { store, item } = await storedInStretches([{ bytes: Buffer.from('one'), encoding: 'none' }]);
   const sink = new MemorySink();
@@ -383,7 +393,7 @@ async function storedInStretches(
 /** The file with other facts about its one object. */
 function replaced(
   file: StoredFile | undefined,
-  facts: { storedBytes?: number; key?: string; entry?: string },
+  facts: { sizeBytes?: number; storedBytes?: number; key?: string; entry?: string },
 ): StoredFile {
   if (file === undefined) throw new Error('no such file');
   return { ...file, objects: file.objects.map((object) => Object.assign({ ...object }, facts)) };
