@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { zstdDecompressSync } from 'node:zlib';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { bytesBody } from '../storage/object-store.ts';
@@ -276,5 +276,27 @@ describe('format 1', () => {
   test('of restore.json is read, and written the same', () => {
     expect(decodeRestoreReport(golden('restore.json'), 'restore.json')).toEqual(report);
     expect(textOf(encodeRestoreReport(report))).toBe(textOf(golden('restore.json')));
+  });
+});
+
+describe('docs/format.md', () => {
+  const text = readFileSync(new URL('../../docs/format.md', import.meta.url), 'utf8');
+  const example = (name: string): Uint8Array => {
+    const [, json] = new RegExp(`\\n\`\`\`json ${name}\\n(.+?)\\n\`\`\`\\n`, 's').exec(text) ?? [];
+    return Buffer.from(json ?? `no example of a ${name}`);
+  };
+  const epoch = '1763854560123-orders-0-a1b2';
+
+  test('shows a document that is one', async () => {
+    const key = `orders/shop/snapshots/${epoch}/00000012.json.zst`;
+    expect((await decodeDocument(zstdCompressSync(example('document')), key)).entries).toHaveLength(1);
+  });
+
+  test('shows a record that is one', () => {
+    expect(decodeRecord(example('record'), `orders/shop/records/${epoch}.json`).tasks).toHaveLength(1);
+  });
+
+  test('shows a restore.json that is one', () => {
+    expect(decodeRestoreReport(example('restore'), 'restore.json').installed).toHaveLength(1);
   });
 });

@@ -208,6 +208,15 @@ describe('publishing', () => {
     await expect(published).rejects.toThrow('stopped');
   });
 
+  test('can change the record in the same stroke', async () => {
+    const world = await openWorld();
+    const writer = await world.open();
+    const contents = { entries: [], ahead: [], seen: new Map() };
+    await writer.publish(writer.nextAttempt(), contents, { signal, record: { state: 'sealed' } });
+    expect(storedRecord(world, writer)).toMatchObject({ newest: 1, state: 'sealed' });
+    expect(world.store.log.filter((line) => line.startsWith('put') && line.includes('/records/'))).toHaveLength(2);
+  });
+
   test('stamps documents by the clock of the store', async () => {
     const world = await openWorld();
     const writer = await world.open();
