@@ -1,0 +1,200 @@
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { realFiles } from '../../src/base/file-access.ts';
+import { captureTask } from '../../src/capture/capture.ts';
+import { ManifestTails } from '../../src/capture/manifest-tail.ts';
+import { judge, type TaskMemory, type TaskSight, type Verdict } from '../../src/streams/quality.ts';
+import type { Explanation } from '../../src/streams/reason.ts';
+import { listTasks } from '../../src/streams/state-directory.ts';
+import { deleteInDirectoryOrder } from '../support/deletion.ts';
+import { layOut, readRecording } from '../support/recorded.ts';
+import { openTempDirectory } from '../support/temp-directory.ts';
+
+/** Each lists its directories in an order of its own, and stamps in ticks of its own. */
+const VOLUMES = [tmpdir(), '/dev/shm'].filter((path) => existsSync(path));
+
+const CLEAN = ['clean', 'clean'];
+const LIVE = ['live', 'exactly_once_running'];
+/** At the first look nothing tells new segments from a deletion (D2). */
+const WAITS = ['changing', 'changing'];
+const NO_CHECKPOINT = ['no_offset', 'exactly_once_running'];
+const INSIDE_ROCKSDB = ['no_offset', 'no_offset'];
+
+interface Row {
+  /** Tasks 0_0 and 0_1 (agg, win) at the first look, and when the parents of their stores were seen before. */
+  readonly windowed: readonly [readonly string[], readonly string[]];
+  /** Tasks 1_0 and 1_1 (tab). */
+  readonly plain: readonly string[];
+  readonly global: readonly string[];
+}
+
+const ALL_CLEAN: Row = { windowed: [CLEAN, CLEAN], plain: CLEAN, global: CLEAN };
+const FLUSHED: Row = { windowed: [WAITS, LIVE], plain: CLEAN, global: LIVE };
+const WITHOUT_CHECKPOINT: Row = { windowed: [NO_CHECKPOINT, NO_CHECKPOINT], plain: NO_CHECKPOINT, global: CLEAN };
+
+const CLOSED = [
+  '2.8.2-alos-closed',
+  '2.8.2-eos-closed',
+  '3.9.2-alos-closed',
+  '3.9.2-eos-closed',
+  '4.2.2-alos-closed',
+  '4.2.2-eos-closed',
+];
+
+/** Under at-least-once and under exactly-once. */
+const EXPECTED: readonly (readonly [string, Row])[] = [
+  ...CLOSED.map((name) => [name, ALL_CLEAN] as const),
+  // Nothing was flushed since the checkpoint that every start under at-least-once rewrites, and 3.9 under any guarantee.
+  ['2.8.2-alos-killed', ALL_CLEAN],
+  ['3.9.2-alos-killed', ALL_CLEAN],
+  ['3.9.2-eos-killed', ALL_CLEAN],
+  ['4.2.2-alos-killed', ALL_CLEAN],
+  ['2.8.2-eos-killed', WITHOUT_CHECKPOINT],
+  ['4.2.2-eos-killed', WITHOUT_CHECKPOINT],
+  // 2.8 writes the checkpoint of global stores at every commit.
+  ['2.8.2-alos-flushed', { ...FLUSHED, global: CLEAN }],
+  ['3.9.2-alos-flushed', FLUSHED],
+  ['3.9.2-eos-flushed', FLUSHED],
+  ['4.2.2-alos-flushed', FLUSHED],
+  ['2.8.2-eos-flushed', WITHOUT_CHECKPOINT],
+  ['4.2.2-eos-flushed', { ...WITHOUT_CHECKPOINT, global: LIVE }],
+  ['4.3.1-alos-closed', { windowed: [INSIDE_ROCKSDB, INSIDE_ROCKSDB], plain: INSIDE_ROCKSDB, global: INSIDE_ROCKSDB }],
+];
+
+describe.each(VOLUMES)('a recorded directory on %s', (volume) => {
+  test.each(EXPECTED)('%s is worth what it is worth, task by task', async (name, row) => {
+    await using root = await openTempDirectory(volume);
+    const { applicationId } = await layOut(name, root.path);
+    const application = join(root.path, applicationId);
+    const found: Record<string, unknown> = {};
+    for (const task of await listTasks(realFiles, application)) {
+      const sight = await look(application, task);
+      const first = judgeSight(sight, undefined);
+      const second = judgeSight(sight, memoryOfParents(sight));
+      found[task] = [first.verdicts, second.verdicts];
+    }
+    const [plain, global] = [row.plain, row.global].map((verdicts) => [verdicts, verdicts]);
+    expect(found).toEqual({ '0_0': row.windowed, '0_1': row.windowed, '1_0': plain, '1_1': plain, global });
+  });
+});
+
+test('in every directory that was closed there are manifests younger than the checkpoint', async () => {
+  for (const name of CLOSED) {
+    const { entries } = await readRecording(name);
+    const stampOf = (path: string): bigint => BigInt(entries.find((entry) => entry.path === path)?.mtimeNs ?? 0);
+    const younger = entries.filter(({ path, mtimeNs }) => {
+      const [application, task] = path.split('/');
+      return path.includes('/MANIFEST-') && BigInt(mtimeNs) > stampOf(`${application}/${task}/.checkpoint`);
+    });
+    expect([name, younger.length > 0]).toEqual([name, true]);
+  }
+});
+
+describe.each(VOLUMES)('a task directory on %s that is being deleted', (volume) => {
+  test.each(CLOSED)('%s is refused from the first loss to the last', async (name) => {
+    const accepted: string[] = [];
+    let partial = 0;
+    let expired = 0;
+    for (const task of ['0_0', '0_1', '1_0', 'global']) {
+      await using root = await openTempDirectory(volume);
+      const { applicationId } = await layOut(name, root.path);
+      const application = join(root.path, applicationId);
+      const whole = await look(application, task);
+      const known = judgeSight(whole, undefined);
+      expect(known.verdicts).toEqual(CLEAN);
+      const lost = new Set<string>();
+      let memory = known.memory;
+      for (const path of deleteInDirectoryOrder(join(application, task))) {
+        if (isEssential(path)) lost.add(relative(join(application, task), path));
+        if (lost.size === 0) continue;
+        partial += 1;
+        const sight = await lookOrRefusal(application, task);
+        if (sight === undefined) continue;
+        const [atFirst, remembering, later] = [
+          judgeSight(sight, undefined),
+          judgeSight(sight, memory),
+          judgeSight(sight, memory, 3_600_000),
+        ];
+        if (hasValid(atFirst) || hasValid(remembering)) accepted.push(`${task} without ${[...lost].join()}`);
+        // Whoever stops deleting after whole oldest segments leaves what an expiry leaves.
+        if (hasValid(later) && isExpiry(whole, sight)) expired += 1;
+        else if (hasValid(later)) accepted.push(`${task} without ${[...lost].join()}, an hour later`);
+        memory = remembering.memory;
+      }
+    }
+    expect({ accepted, hasPartial: partial > 100, isRarelyExpiry: expired < partial / 20 }).toEqual({
+      accepted: [],
+      hasPartial: true,
+      isRarelyExpiry: true,
+    });
+  });
+});
+
+/** Without these a task is not what it was; the others RocksDB and Kafka Streams make anew. */
+function isEssential(path: string): boolean {
+  return /\/(\.checkpoint|CURRENT|MANIFEST-\d+|\d+\.sst)$/.test(path);
+}
+
+/** Nothing is gone but the oldest segments, each of them whole. */
+function isExpiry(whole: TaskSight, now: TaskSight): boolean {
+  const paths = new Set(now.databases.map(({ path }) => path));
+  const gone = whole.databases.filter(({ path }) => !paths.has(path)).map(({ path }) => path);
+  const tablesOf = (sight: TaskSight): unknown =>
+    sight.databases.filter(({ path }) => paths.has(path)).map(({ path, tables }) => [path, tables.length]);
+  const oldest = whole.databases.filter(({ store }) => store === 'win').map(({ path }) => path);
+  expect(tablesOf(now)).toEqual(tablesOf(whole));
+  return gone.every((path, index) => path === oldest[index]);
+}
+
+interface Judged {
+  readonly verdicts: readonly string[];
+  readonly memory: TaskMemory;
+}
+
+function judgeSight(sight: TaskSight, memory: TaskMemory | undefined, laterMs = 0): Judged {
+  const judgement = judge(sight, {
+    applicationId: 'orders',
+    nowMs: systemClock.nowMs() + laterMs,
+    isRunning: false,
+    clockSteppedBack: false,
+    memory,
+    installedQuality: undefined,
+  });
+  const word = (verdict: Verdict): string => (verdict.kind === 'valid' ? verdict.quality : verdict.why.reason);
+  return { verdicts: [word(judgement.atLeastOnce), word(judgement.exactlyOnce)], memory: judgement.memory };
+}
+
+function hasValid({ verdicts }: Judged): boolean {
+  return verdicts.some((verdict) => ['clean', 'live'].includes(verdict));
+}
+
+/** Of a look that saw the directories as they are, before the checkpoint. */
+function memoryOfParents(sight: TaskSight): TaskMemory {
+  return judgeSight({ ...sight, checkpoint: undefined }, undefined).memory;
+}
+
+async function look(applicationDirectory: string, task: string): Promise<TaskSight> {
+  const outcome = await lookOnce(applicationDirectory, task);
+  if ('reason' in outcome) throw new Error(`${task} was not captured: ${outcome.message}`);
+  return outcome;
+}
+
+async function lookOrRefusal(applicationDirectory: string, task: string): Promise<TaskSight | undefined> {
+  const outcome = await lookOnce(applicationDirectory, task);
+  return 'reason' in outcome ? undefined : outcome;
+}
+
+async function lookOnce(applicationDirectory: string, task: string): Promise<TaskSight | Explanation> {
+  await using manifests = new ManifestTails(realFiles);
+  const { signal } = new AbortController();
+  const tools = { files: realFiles, manifests, clock: systemClock, emit: () => {}, signal };
+  const options = { isKnown: () => false, triesMax: 2 };
+  const outcome = await captureTask({ applicationDirectory, task }, tools, options);
+  if (outcome.kind === 'gone') return { reason: 'being_deleted', message: 'it is gone' };
+  if (outcome.kind === 'refused') return outcome.why;
+  await using capture = outcome.capture;
+  return capture.sight;
+}
