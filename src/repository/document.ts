@@ -6,9 +6,6 @@ import { documentShape } from './document-shape.ts';
 import { decodeText, encodeText } from './format.ts';
 import { formatSnapshotName, repositoryKeys } from './keys.ts';
 
-/** The format that this program writes and the only one it reads. */
-export const DOCUMENT_FORMAT = 1;
-
 export type Layout = 'file' | 'column-family';
 
 /** What one epoch published at one moment. Immutable; the commit point of a snapshot. See docs/format.md. */
@@ -122,7 +119,8 @@ export async function decodeDocument(bytes: Uint8Array, key: string): Promise<Sn
   return document;
 }
 
-const FORMAT = { number: DOCUMENT_FORMAT, shape: documentShape };
+/** The format that this program writes and the only one it reads. */
+const FORMAT = { number: 1, shape: documentShape };
 
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);

@@ -17,9 +17,6 @@ import {
 import { decodeText, encodeText } from './format.ts';
 import { repositoryKeys } from './keys.ts';
 
-/** The format that this program writes and the only one it reads. */
-export const RECORD_FORMAT = 1;
-
 /** What an epoch says about itself: the one object of it that changes, rewritten by it alone. See docs/format.md. */
 export interface EpochRecord {
   readonly application: string;
@@ -70,7 +67,7 @@ export interface Taint {
 }
 
 /** What a restore put in place. */
-export interface InstalledSummary {
+interface InstalledSummary {
   readonly task: string;
   /** The snapshot whose entry it is. */
   readonly snapshot: string;
@@ -164,4 +161,5 @@ const recordShape = checked(
   },
 );
 
-const FORMAT = { number: RECORD_FORMAT, shape: recordShape };
+/** The format that this program writes and the only one it reads. */
+const FORMAT = { number: 1, shape: recordShape };

@@ -102,9 +102,6 @@ export interface InstalledFile extends StoredFile {
   readonly ctimeNs: bigint;
 }
 
-/** The format that this program writes and the only one it reads. */
-export const RESTORE_REPORT_FORMAT = 1;
-
 export function encodeRestoreReport(report: RestoreReport): Uint8Array {
   return encodeText(report, FORMAT, 'restore.json');
 }
@@ -211,4 +208,5 @@ const reportShape = checked(
   },
 );
 
-const FORMAT = { number: RESTORE_REPORT_FORMAT, shape: reportShape };
+/** The format that this program writes and the only one it reads. */
+const FORMAT = { number: 1, shape: reportShape };
