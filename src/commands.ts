@@ -3,14 +3,22 @@ import { takeSnapshot } from './agent/snapshot.ts';
 import { Budget } from './base/concurrency.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
-import { loadNative } from './base/native.ts';
+import { setOuterDeadline } from './base/outer-deadline.ts';
 import type { CommandContext } from './cli/command.ts';
+import { inspectionJson, renderInspection } from './cli/inspect.ts';
+import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
+import { listingJson, listStored, renderListing } from './cli/list.ts';
+import { openOnlyRepository } from './cli/repository-choice.ts';
 import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage } from './cli/restore.ts';
+import { documentJson, findSnapshot, renderDocument } from './cli/show.ts';
 import { renderSnapshot, snapshotExitCode, snapshotJson } from './cli/snapshot.ts';
+import { renderVerify, verifyExitCode, verifyJson } from './cli/verify.ts';
 import type { Commands } from './invocation.ts';
+import { parseSnapshotName } from './repository/keys.ts';
 import { restoreResultJson } from './repository/restore-result.ts';
 import { restore } from './restore/restore.ts';
+import { verify } from './restore/verify.ts';
 import type { SettingsOf } from './settings.ts';
 import type { ObjectStore } from './storage/object-store.ts';
 import { observeStore, type Traffic } from './storage/observed-store.ts';
@@ -25,6 +33,52 @@ export function composeCommands(program: string): Commands {
     restore: {
       run: (settings, context) => runRestore(settings, context, program),
       refuse: (settings, problem, context) => printFailedRestore(settings, problem, context),
+    },
+    list: {
+      run: async (settings, context) => {
+        const { store } = await connect(settings, context);
+        const listing = await listStored(store, settings, context);
+        const lines = (): string => listingJson(listing).map(jsonLine).join('');
+        context.print(settings.output === 'json' ? lines() : renderListing(listing, context.look()));
+        return 0;
+      },
+    },
+    show: {
+      run: async (settings, context) => {
+        const { store } = await connect(settings, context);
+        const document = await findSnapshot(store, settings, context);
+        const { output } = settings;
+        context.print(output === 'json' ? jsonLine(documentJson(document)) : renderDocument(document, context.look()));
+        return 0;
+      },
+    },
+    verify: {
+      run: async (settings, context) => {
+        const { store } = await connect(settings, context);
+        const { operands, emit, signal, print, look } = context;
+        const names = operands.map(parseSnapshotName);
+        const repository = await openOnlyRepository(store, settings, context);
+        if (repository === undefined && operands[0] !== undefined) {
+          throw new Failure('missing', `cannot verify ${operands[0]}: nothing is stored yet`);
+        }
+        const options = { names, concurrency: settings.concurrency, emit, signal };
+        const nothing = { snapshots: 0, objects: 0, bytes: 0, problems: [] };
+        const result = repository === undefined ? nothing : await verify(repository, options);
+        print(settings.output === 'json' ? jsonLine(verifyJson(result)) : renderVerify(result, look()));
+        return verifyExitCode(result);
+      },
+    },
+    inspect: {
+      run: async (settings, context) => {
+        const { applicationId, output } = settings;
+        const stateDir = context.operands[0] ?? settings.stateDir;
+        const tools = { ...context, files: realFiles, askLock: askApplicationLock };
+        const inspection = await inspectStateDirectory({ stateDir, applicationId }, tools);
+        context.print(
+          output === 'json' ? jsonLine(inspectionJson(inspection)) : renderInspection(inspection, context.look()),
+        );
+        return 0;
+      },
     },
   };
 }
@@ -59,8 +113,7 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
   const inTime = new AbortController();
   const message = `the restore is not done after --deadline ${settings.deadline / 1000}s`;
   const timer = setTimeout(() => inTime.abort(new Failure('deadline', message)), settings.deadline);
-  // The kernel's alarm also ends a runtime that hangs at its exit: the application's start is not held up for longer.
-  (await loadNative())?.alarm((settings.deadline + OVERTIME_MS) / 1000);
+  await setOuterDeadline(settings.deadline + OVERTIME_MS);
   try {
     const result = await restore(
       {

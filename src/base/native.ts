@@ -1,12 +1,12 @@
 /**
- * The two calls of the C library that Node has no function for. Bound through an optional dependency: undefined where
+ * What Node has no function for, of the C library. Bound through an optional dependency: undefined where
  * that has no build for this platform.
  */
 export interface Native {
   /** Whether some process holds a lock that keeps others from writing to an open file; takes nothing. */
   isLocked(descriptor: number): boolean | undefined;
-  /** Lets the kernel end this process with SIGALRM after so many seconds, whatever the runtime does then. */
-  alarm(seconds: number): void;
+  /** Lets the kernel end this process, with exit code 14, after so many seconds, whatever the runtime does then. */
+  endAfter(seconds: number): void;
 }
 
 /** struct flock and its numbers, of <fcntl.h> on 64-bit machines. */
@@ -32,6 +32,9 @@ const PLATFORMS: Readonly<Record<string, Platform>> = {
   },
 };
 
+/** signal.h of Linux and macOS. */
+const SIGALRM = 14;
+
 let loaded: Promise<Native | undefined> | undefined;
 
 export function loadNative(): Promise<Native | undefined> {
@@ -48,12 +51,17 @@ async function bind(): Promise<Native | undefined> {
   // fcntl is variadic; on arm64 macOS variadic arguments are passed differently, so it is declared as such.
   const fcntl = library.func('fcntl', 'int', ['int', 'int', '...']);
   const alarm = library.func('alarm', 'uint', ['uint']);
+  const setHandler = library.func('signal', 'void *', ['int', 'void *']);
   return {
     isLocked: (descriptor) => {
       const query = { l_type: platform.writeLock, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
       const result: unknown = fcntl(descriptor, platform.getLock, koffi.inout(koffi.pointer(flock)), query);
       return result === 0 ? query.l_type !== platform.unlocked : undefined;
     },
-    alarm: (seconds) => void alarm(Math.max(1, Math.ceil(seconds))),
+    // `_exit` as the handler: a process 1 is spared from every signal of its own namespace that it does not handle.
+    endAfter: (seconds) => {
+      setHandler(SIGALRM, library.symbol('_exit'));
+      alarm(seconds);
+    },
   };
 }

@@ -1,3 +1,5 @@
+import { loadNative } from './native.ts';
+
 /**
  * Ends this process `afterMs` from now, whatever its runtime does then: also when JavaScript no longer runs, or when
  * the runtime hangs in its own exit. It cannot be taken back.
@@ -8,21 +10,9 @@
  * of the runtime is all there is.
  */
 export async function setOuterDeadline(afterMs: number): Promise<void> {
-  const isSet = await setAlarm(Math.ceil(afterMs / 1000)).catch(() => false); // An optional dependency, absent here.
-  if (!isSet) setTimeout(endProcess, afterMs).unref();
-}
-
-const SIGALRM = 14; // signal.h of Linux and macOS.
-
-async function setAlarm(seconds: number): Promise<boolean> {
-  if (process.platform !== 'linux' && process.platform !== 'darwin') return false;
-  const { default: koffi } = await import('koffi');
-  const library = koffi.load(null);
-  const handle: (signal: number, handler: unknown) => unknown = library.func('signal', 'void *', ['int', 'void *']);
-  const alarm: (seconds: number) => unknown = library.func('alarm', 'uint', ['uint']);
-  handle(SIGALRM, library.symbol('_exit'));
-  alarm(seconds);
-  return true;
+  const native = await loadNative();
+  if (native === undefined) setTimeout(endProcess, afterMs).unref();
+  else native.endAfter(Math.max(1, Math.ceil(afterMs / 1000)));
 }
 
 function endProcess(): void {

@@ -1,25 +1,8 @@
 import { EXIT_CODES } from '../base/failure.ts';
 import { describeBytes, describeCount } from '../base/quantity.ts';
+import type { VerifyResult } from '../restore/verify.ts';
 import { type Look, paint } from './look.ts';
 import { renderTable } from './table.ts';
-
-/** What reading back came to. */
-export interface VerifyResult {
-  readonly snapshots: number;
-  readonly objects: number;
-  /** As they lie in the store. */
-  readonly bytes: number;
-  readonly problems: readonly VerifyProblem[];
-}
-
-interface VerifyProblem {
-  readonly snapshot: string;
-  /** undefined where the document itself is damaged. */
-  readonly task: string | undefined;
-  /** Below the task directory. */
-  readonly path: string | undefined;
-  readonly problem: string;
-}
 
 export function renderVerify(result: VerifyResult, look: Look): string {
   const columns = ['SNAPSHOT', 'TASK', 'PATH', 'PROBLEM'].map((title) => ({ title }));
