@@ -178,8 +178,8 @@ export async function newestSnapshots(
 /** The names of an epoch's documents, newest first. */
 export function documentsOf(listing: RepositoryListing, epoch: string): readonly SnapshotName[] {
   return listing.documents
+    .filter(({ name }) => name.epoch === epoch)
     .map(({ name }) => name)
-    .filter((name) => name.epoch === epoch)
     .toReversed();
 }
 
