@@ -37,3 +37,18 @@ test('the JSON of a verification has the stable shape', () => {
     problems: [damaged.problems[0], { ...damaged.problems[1], task: null, path: null }],
   });
 });
+
+test('one row says what is wrong with a task, however many of its files are damaged', () => {
+  const problem = { snapshot: 'e/1', task: '0_0', problem: 'cannot read archive a: truncated' };
+  const problems = ['.checkpoint', 'agg.position', 'win.position'].map((path) => ({ ...problem, path }));
+  const text = renderVerify(
+    { ...sound, problems: [...problems, { ...problem, task: '0_1', path: '.checkpoint' }] },
+    look,
+  );
+  expect(text).toBe(`SNAPSHOT  TASK  PATH                          PROBLEM
+e/1       0_0   .checkpoint and 2 more files  cannot read archive a: truncated
+e/1       0_1   .checkpoint                   cannot read archive a: truncated
+
+3 snapshots, 1 object, 4.0 GiB read: 4 problems found
+`);
+});

@@ -6,7 +6,15 @@ import { renderTable } from './table.ts';
 
 export function renderVerify(result: VerifyResult, look: Look): string {
   const columns = ['SNAPSHOT', 'TASK', 'PATH', 'PROBLEM'].map((title) => ({ title }));
-  const rows = result.problems.map(({ snapshot, task, path, problem }) => [snapshot, task, path, problem]);
+  // One damaged archive is a problem of every file in it: a row for each task says enough, the JSON says all.
+  const ofTasks = Map.groupBy(result.problems, ({ snapshot, task }) => `${snapshot} ${task}`);
+  const rows = [...ofTasks.values()].flatMap(([first, ...more]) => {
+    if (first === undefined) return [];
+    const others = more.length === 0 ? '' : ` and ${describeCount(more.length, 'more file')}`;
+    return [
+      [first.snapshot, first.task, first.path === undefined ? undefined : `${first.path}${others}`, first.problem],
+    ];
+  });
   const table = rows.length === 0 ? '' : `${renderTable(columns, rows, look)}\n`;
   const read = `${describeCount(result.snapshots, 'snapshot')}, ${describeCount(result.objects, 'object')}, ${describeBytes(result.bytes)} read`;
   const isSound = result.problems.length === 0;
