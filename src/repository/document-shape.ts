@@ -17,7 +17,7 @@ import {
   variants,
 } from '../base/json-codec.ts';
 import type { CheckpointWatch, TaskMemory } from '../streams/quality.ts';
-import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
+import { CHECKPOINT_FILE, isStoreName, isTaskName } from '../streams/state-directory.ts';
 import type {
   ArchivedFile,
   Entry,
@@ -28,7 +28,7 @@ import type {
   StoredStretch,
 } from './document.ts';
 import { formatSnapshotName, parseEpoch, parseKey, parseSnapshotName, repositoryKeys } from './keys.ts';
-import { isStoreFilePath, isStoreName, isTablePath, isTaskFilePath, isTaskName } from './stored-path.ts';
+import { isStoreFilePath, isTablePath, isTaskFilePath } from './stored-path.ts';
 
 /*
  * What a document looks like in JSON, and everything that makes one wrong. The small shapes are shared with records

@@ -1,5 +1,5 @@
 import { parseFileName, type RocksFileName } from '../rocksdb/file-name.ts';
-import { CHECKPOINT_FILE, GLOBAL_TASK, segmentStart } from '../streams/state-directory.ts';
+import { CHECKPOINT_FILE, isPositionFile, isStoreName, segmentStart } from '../streams/state-directory.ts';
 import type { StoredStore } from './document.ts';
 
 /*
@@ -14,11 +14,7 @@ import type { StoredStore } from './document.ts';
  * <file> is a table, a blob file, a manifest, an options file or CURRENT: never a lock, an identity, a log.
  */
 
-const TASK = /^\d{1,9}_\d{1,9}$/;
-const POSITION_SUFFIX = '.position';
 const ROCKSDB_PARENT = 'rocksdb';
-// Kafka's rule for names of stores (org.apache.kafka.streams.kstream.internals.Named.validate, 2.6 to 4.4).
-const STORE_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
 const CUSTOM_PATH_CHARACTERS_MAX = 1024;
 
 const INSTALLED_KINDS: ReadonlySet<RocksFileName['kind']> = new Set([
@@ -31,20 +27,9 @@ const INSTALLED_KINDS: ReadonlySet<RocksFileName['kind']> = new Set([
 // What belongs to one process or host, whoever put it there.
 const NEVER_INSTALLED: ReadonlySet<string> = new Set(['.lock', 'LOCK', 'IDENTITY', 'kafka-streams-process-metadata']);
 
-/** `0_3` or `global`. */
-export function isTaskName(name: string): boolean {
-  return name === GLOBAL_TASK || TASK.test(name);
-}
-
-export function isStoreName(name: string): boolean {
-  return STORE_NAME.test(name);
-}
-
 /** A file in the task directory itself. */
 export function isTaskFilePath(path: string): boolean {
-  return (
-    path === CHECKPOINT_FILE || (path.endsWith(POSITION_SUFFIX) && isStoreName(path.slice(0, -POSITION_SUFFIX.length)))
-  );
+  return path === CHECKPOINT_FILE || isPositionFile(path);
 }
 
 /** A file of this store. */

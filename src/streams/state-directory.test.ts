@@ -187,6 +187,21 @@ describe('a task directory', () => {
     });
   });
 
+  test.each([
+    ['rocksdb/a b/CURRENT', 'rocksdb'],
+    ['a b/a b.0/CURRENT', 'a b'],
+  ])('with a database that no release would name so (%s) is one with a custom store', async (path, store) => {
+    const { customStores } = simplified(await listPlanted(['rocksdb/agg/CURRENT', path]));
+    expect(customStores).toEqual([store]);
+  });
+
+  test('has position files of stores only', async () => {
+    const { positions } = simplified(
+      await listPlanted(['agg.position', 'a b.position', '.position', 'agg.position.tmp']),
+    );
+    expect(positions).toEqual(['agg.position']);
+  });
+
   test('may have foreign files that Kafka Streams passes over', async () => {
     const listing = await listPlanted(['notes.txt', '.hidden', 'rocksdb/agg/CURRENT', 'rocksdb/README', 'win.tmp']);
     expect(simplified(listing)).toMatchObject({

@@ -18,7 +18,9 @@ export const WARMSTATE_DIRECTORY = '.warmstate';
 
 const ROCKSDB_PARENT = 'rocksdb';
 const TASK_DIRECTORY = /^\d{1,9}_\d{1,9}$/;
-const POSITION_FILE = /\.position$/;
+const POSITION_SUFFIX = '.position';
+// Kafka's rule for names of stores (org.apache.kafka.streams.kstream.internals.Named.validate, 2.6 to 4.4).
+const STORE_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
 // Kafka Streams writes `.checkpoint.tmp` and `<store>.position.tmp` and renames them at once.
 const TEMPORARY_FILE = /\.tmp$/;
 // A directory that Kafka Streams would use: the characters and length of a topic name, without the special names.
@@ -57,6 +59,16 @@ export interface ParentDirectory {
 /** Whether a name is one that Kafka Streams gives to a task directory, `global` included. */
 export function isTaskName(name: string): boolean {
   return name === GLOBAL_TASK || TASK_DIRECTORY.test(name);
+}
+
+/** Whether Kafka Streams lets a store be called so. */
+export function isStoreName(name: string): boolean {
+  return STORE_NAME.test(name);
+}
+
+/** `<store>.position`: how far interactive queries may trust a store. */
+export function isPositionFile(name: string): boolean {
+  return name.endsWith(POSITION_SUFFIX) && isStoreName(name.slice(0, -POSITION_SUFFIX.length));
 }
 
 /** Refuses what is no application.id, and ksqlDB, which deletes what it does not know in its state directory. */
@@ -133,7 +145,7 @@ export async function listTask(
   if (facts?.kind !== 'directory' || names === undefined) return undefined;
 
   const listing = {
-    positions: names.filter((name) => POSITION_FILE.test(name)).sort(),
+    positions: names.filter(isPositionFile).sort(),
     databases: [] as DatabaseDirectory[],
     customStores: [] as string[],
     parents: new Map<string, ParentDirectory>(),
@@ -181,13 +193,16 @@ async function readParent(files: FileAccess, taskPath: string, name: string): Pr
   if (children === undefined) return 'gone';
 
   const isStores = name === ROCKSDB_PARENT;
+  // What no release would have made is not known to be consistent, wherever it lies.
+  if (!isStoreName(name)) return { kind: 'custom' };
   const databases: { name: string; facts: FileFacts }[] = [];
   for (const child of children) {
     const childFacts = await files.stat(join(path, child));
     if (childFacts === undefined) return 'gone';
-    const isDatabase = childFacts.kind === 'directory' && (isStores || segmentStart(name, child) !== undefined);
-    if (isDatabase) databases.push({ name: child, facts: childFacts });
-    else if (!isStores) return { kind: 'custom' };
+    if (childFacts.kind !== 'directory' && isStores) continue;
+    const isOurs = isStores ? isStoreName(child) : segmentStart(name, child) !== undefined;
+    if (childFacts.kind !== 'directory' || !isOurs) return { kind: 'custom' };
+    databases.push({ name: child, facts: childFacts });
   }
   databases.sort((left, right) =>
     isStores
