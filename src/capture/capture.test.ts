@@ -51,7 +51,13 @@ async function capture(isKnown: (path: string) => boolean = () => false, triesMa
   await using manifests = new ManifestTails(files);
   return await captureTask(
     { applicationDirectory: directory, task: '0_0' },
-    { files, manifests, clock: new ManualClock({ sleepsPass: true }), emit: () => {}, signal: new AbortController().signal },
+    {
+      files,
+      manifests,
+      clock: new ManualClock({ sleepsPass: true }),
+      emit: () => {},
+      signal: new AbortController().signal,
+    },
     { isKnown: ({ path }) => isKnown(path), triesMax },
   );
 }

@@ -1,13 +1,7 @@
 import type { Checkpoint } from './checkpoint-file.ts';
 import type { Explanation } from './reason.ts';
 
-/** Where the offsets of a task come from. */
-export type OffsetSource =
-  /** Up to 4.2: the `.checkpoint` file; undefined where it is missing. */
-  | { readonly kind: 'file'; readonly checkpoint: Checkpoint | undefined }
-  /** From 4.3 (KIP-1035): every database carries its own, in a column family. */
-  | { readonly kind: 'column-family' };
-
+/** From 4.3 (KIP-1035) every database carries its own offsets, in a column family; up to 4.2 `.checkpoint` has them. */
 const OFFSETS_COLUMN_FAMILY = 'offsets';
 
 /** Whether a database with these column families keeps its offsets inside. */
