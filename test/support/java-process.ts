@@ -28,10 +28,16 @@ export class JavaProcess implements AsyncDisposable {
 
   static async start(
     mainClass: string,
-    options: { readonly classPath: string; readonly args: readonly string[] },
+    options: {
+      readonly classPath: string;
+      readonly args: readonly string[];
+      /** Beyond the thrifty ones, which they override. */
+      readonly jvmFlags?: readonly string[];
+    },
   ): Promise<JavaProcess> {
     const thrifty = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
-    const process = spawn('java', [...thrifty, '-cp', options.classPath, mainClass, ...options.args], {
+    const flags = [...thrifty, ...(options.jvmFlags ?? [])];
+    const process = spawn('java', [...flags, '-cp', options.classPath, mainClass, ...options.args], {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     try {

@@ -3,20 +3,19 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Load } from '../model.ts';
-import { JavaProcess, runJava } from './java-process.ts';
+import { ControlledProcess } from './controlled-process.ts';
 import { brokerClassPath } from './java-programs.ts';
 
 const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
-const FORMAT_TIMEOUT_MS = 120_000;
 
 /** A real Kafka broker (KRaft, one node) on free ports of 127.0.0.1, its data in a directory that goes with it. */
 export class Broker {
   readonly bootstrap: string;
-  readonly #java: JavaProcess;
+  readonly #java: ControlledProcess;
   readonly #directory: string;
   readonly #signal: AbortSignal;
 
-  private constructor(bootstrap: string, java: JavaProcess, directory: string, signal: AbortSignal) {
+  private constructor(bootstrap: string, java: ControlledProcess, directory: string, signal: AbortSignal) {
     this.bootstrap = bootstrap;
     this.#java = java;
     this.#directory = directory;
@@ -31,15 +30,9 @@ export class Broker {
     const directory = await mkdtemp(join(tmpdir(), 'warmstate-broker-'));
     const properties = join(directory, 'server.properties');
     await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory }));
-    await runJava(['-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties], {
-      timeoutMs: FORMAT_TIMEOUT_MS,
-      signal,
-    });
-    const java = await JavaProcess.start({
-      mainClass: 'warmstate.Broker',
+    const java = await ControlledProcess.start('warmstate.Broker', {
       classPath,
-      arguments: { properties, bootstrap },
-      logFile: join(directory, 'broker.log'),
+      settings: { properties, bootstrap, clusterId: CLUSTER_ID },
     });
     const broker = new Broker(bootstrap, java, directory, signal);
     try {

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from '../../../src/base/failure.ts';
 import {
@@ -13,7 +10,7 @@ import {
   type StoreName,
 } from '../model.ts';
 import type { Broker } from './broker.ts';
-import { type JavaEvent, JavaProcess } from './java-process.ts';
+import { ControlledProcess, type ProcessEvent } from './controlled-process.ts';
 import { applicationClassPath } from './java-programs.ts';
 
 export interface StreamsAppOptions {
@@ -49,14 +46,12 @@ const POLL_MS = 200;
 
 /** The real Kafka Streams application of test/streams-app, in a process of its own. */
 export class StreamsApp {
-  readonly #java: JavaProcess;
+  readonly #java: ControlledProcess;
   readonly #options: StreamsAppOptions;
-  readonly #logDirectory: string;
 
-  private constructor(java: JavaProcess, options: StreamsAppOptions, logDirectory: string) {
+  private constructor(java: ControlledProcess, options: StreamsAppOptions) {
     this.#java = java;
     this.#options = options;
-    this.#logDirectory = logDirectory;
   }
 
   /**
@@ -71,14 +66,8 @@ export class StreamsApp {
       timeoutMs: 60_000,
       signal,
     });
-    const logDirectory = await mkdtemp(join(tmpdir(), 'warmstate-streams-app-'));
-    const java = await JavaProcess.start({
-      mainClass: 'warmstate.Application',
-      classPath,
-      arguments: argumentsOf(options),
-      logFile: join(logDirectory, 'application.log'),
-    });
-    const application = new StreamsApp(java, options, logDirectory);
+    const java = await ControlledProcess.start('warmstate.Application', { classPath, settings: settingsOf(options) });
+    const application = new StreamsApp(java, options);
     try {
       await application.#running();
     } catch (error) {
@@ -94,7 +83,7 @@ export class StreamsApp {
   }
 
   /** Everything that the process said, in order: states, restorations, exceptions. */
-  get events(): readonly JavaEvent[] {
+  get events(): readonly ProcessEvent[] {
     return this.#java.events;
   }
 
@@ -156,7 +145,6 @@ export class StreamsApp {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#java.kill();
-    await rm(this.#logDirectory, { recursive: true, force: true });
   }
 
   async #running(): Promise<void> {
@@ -165,7 +153,7 @@ export class StreamsApp {
         events.find(
           (event) => event.event === 'exception' || event['state'] === 'RUNNING' || event['state'] === 'ERROR',
         ),
-      { what: 'run', timeoutMs: RUNNING_TIMEOUT_MS, signal: this.#options.signal },
+      { what: 'reach RUNNING', timeoutMs: RUNNING_TIMEOUT_MS, signal: this.#options.signal },
     );
     if (outcome['state'] !== 'RUNNING') {
       throw new Failure(
@@ -176,7 +164,7 @@ export class StreamsApp {
   }
 }
 
-function argumentsOf(options: StreamsAppOptions): Readonly<Record<string, string | number>> {
+function settingsOf(options: StreamsAppOptions): Readonly<Record<string, string | number>> {
   const is28 = options.version.startsWith('2.');
   return {
     applicationId: options.applicationId,
@@ -194,8 +182,8 @@ function argumentsOf(options: StreamsAppOptions): Readonly<Record<string, string
   };
 }
 
-function restorationsIn(events: readonly JavaEvent[]): readonly Restoration[] {
-  const starts = new Map<string, JavaEvent>();
+function restorationsIn(events: readonly ProcessEvent[]): readonly Restoration[] {
+  const starts = new Map<string, ProcessEvent>();
   const restorations: Restoration[] = [];
   for (const event of events) {
     const changelog = `${String(event['topic'])}-${String(event['partition'])}`;

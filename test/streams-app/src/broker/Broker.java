@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import kafka.Kafka;
+import kafka.tools.StorageTool;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -18,7 +19,12 @@ public final class Broker {
     public static void main(String[] arguments) throws Exception {
         Arguments settings = new Arguments(arguments);
         String bootstrap = settings.text("bootstrap");
-        Thread broker = new Thread(() -> Kafka.main(new String[] {settings.text("properties")}));
+        String properties = settings.text("properties");
+        // System.err: what it says does no harm there, and is shown when something fails.
+        int formatted = StorageTool.execute(
+            new String[] {"format", "--cluster-id", settings.text("clusterId"), "--config", properties}, System.err);
+        if (formatted != 0) throw new IllegalStateException("cannot format the log directory: status " + formatted);
+        Thread broker = new Thread(() -> Kafka.main(new String[] {properties}));
         broker.setDaemon(true);
         broker.start();
 
