@@ -1,12 +1,4 @@
-import { promisify } from 'node:util';
-import {
-  constants,
-  createZstdCompress,
-  createZstdDecompress,
-  type ZstdCompress,
-  type ZstdDecompress,
-  zstdCompress,
-} from 'node:zlib';
+import { constants, createZstdCompress, createZstdDecompress, type ZstdCompress, type ZstdDecompress } from 'node:zlib';
 import { Failure, messageOf } from '../base/failure.ts';
 
 /** Bytes read from disk at a time, by each file that is sent. Twice as many cost more memory than they save time. */
@@ -54,11 +46,21 @@ export async function* decompress(source: AsyncIterable<Uint8Array>, what: strin
 
 /** Whether a table is worth compressing, judged by its first bytes: less than 5 % gain does not pay for the work. */
 export async function shrinks(probe: Uint8Array): Promise<boolean> {
-  const packed = await compressAtOnce(probe, { params: LEVEL });
-  return packed.byteLength < probe.byteLength * 0.95;
+  const source = async function* (): AsyncGenerator<Uint8Array> {
+    yield probe;
+  };
+  const packed = await compress(source());
+  packed.free();
+  return packed.sizeBytes < probe.byteLength * 0.95;
 }
 
-const compressAtOnce = promisify(zstdCompress);
+/**
+ * Gives memory back at once that nobody uses any more. Left to the garbage collector, which sees only small
+ * objects here, some 60 MB of used buffers lie about.
+ */
+export function freeMemory({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
+}
 
 /** Level 3 gains nothing over level 1 on tables and costs 1.8 times the work. */
 const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 };
@@ -67,7 +69,8 @@ const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 };
 const WINDOW_LIMIT = { [constants.ZSTD_d_windowLogMax]: 23 };
 
 const PACKED_CHUNK_BYTES = 256 * 1024;
-const UNPACKED_CHUNK_BYTES = 256 * 1024;
+/** No divisor of a stretch: a frame that ends with a full chunk leaves zlib with new memory that nobody can free. */
+const UNPACKED_CHUNK_BYTES = 240 * 1024;
 
 /**
  * Whether a chunk reaches to the end of the memory that zlib allotted to it: then zlib has taken new memory
@@ -75,11 +78,6 @@ const UNPACKED_CHUNK_BYTES = 256 * 1024;
  */
 function endsItsMemory(chunk: Buffer): boolean {
   return chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength;
-}
-
-/** Left to the garbage collector, which sees only small objects here, some 60 MB of used chunks lie about. */
-function freeMemory(chunk: Buffer): void {
-  if (chunk.buffer instanceof ArrayBuffer && !chunk.buffer.detached) chunk.buffer.transfer(0);
 }
 
 /** What comes out of `engine` while `source` goes in. Both are closed when the generator ends, however it ends. */

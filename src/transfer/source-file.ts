@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Failure } from '../base/failure.ts';
 import type { ByteRange } from '../storage/object-store.ts';
-import { CHUNK_BYTES } from './codec.ts';
+import { CHUNK_BYTES, freeMemory } from './codec.ts';
 
 /** A file to send, held open by whoever captured it. */
 export interface SourceFile {
@@ -48,13 +48,13 @@ export async function readWhole(source: SourceFile, signal: AbortSignal): Promis
   return bytes;
 }
 
-/** The bytes of a range of a file, read into `buffer`: a chunk is overwritten by the next. */
+/** The bytes of a range of a file, in chunks of up to `CHUNK_BYTES`, each valid until the next one is asked for. */
 export async function* readRange(
   source: SourceFile,
-  range: ByteRange & { readonly buffer?: Uint8Array },
+  range: ByteRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const buffer = range.buffer ?? new Uint8Array(Math.min(CHUNK_BYTES, range.length));
+  const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, range.length));
   const end = range.start + range.length;
   for (let position = range.start; position < end; ) {
     signal.throwIfAborted();
@@ -65,4 +65,5 @@ export async function* readRange(
     position += length;
     yield buffer.subarray(0, length);
   }
+  freeMemory(buffer); // Not when the reader stops early: it may still hold the last chunk.
 }

@@ -4,7 +4,7 @@ import { Failure } from '../base/failure.ts';
 import type { Emit } from '../events/event.ts';
 import type { ArchivedFile, StoredStretch } from '../repository/document.ts';
 import type { ObjectBody, ObjectStore } from '../storage/object-store.ts';
-import { CHUNK_BYTES, compress, type Packed, packedBytesMax, shrinks } from './codec.ts';
+import { CHUNK_BYTES, compress, freeMemory, type Packed, packedBytesMax, shrinks } from './codec.ts';
 import { readRange, type SourceFile } from './source-file.ts';
 
 /** Where files go, and with what means. */
@@ -33,8 +33,7 @@ export async function uploadTable(
   source: SourceFile,
   target: UploadTarget & { readonly compression: 'zstd' | 'none' },
 ): Promise<Uploaded<StoredStretch>> {
-  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, source.sizeBytes));
-  const isPacked = target.compression === 'zstd' && (await isWorthPacking(source, buffer));
+  const isPacked = target.compression === 'zstd' && (await isWorthPacking(source));
   const stretchBytes = isPacked ? PACKED_STRETCH_BYTES : RAW_STRETCH_BYTES;
   const send = isPacked ? sendPacked : sendRaw;
   const report = reportOnce(target.emit);
@@ -42,7 +41,7 @@ export async function uploadTable(
   let whole = source.sizeBytes > stretchBytes ? createHash('sha256') : undefined;
   for (let start = 0; start === 0 || start < source.sizeBytes; start += stretchBytes) {
     const length = Math.min(stretchBytes, source.sizeBytes - start);
-    const sent = await send({ source, start, length, buffer, whole, report }, target);
+    const sent = await send({ source, start, length, whole, report }, target);
     objects.push(sent.object);
     whole = sent.whole;
   }
@@ -60,8 +59,6 @@ interface Stretch {
   readonly source: SourceFile;
   readonly start: number;
   readonly length: number;
-  /** For one reading at a time. */
-  readonly buffer: Uint8Array;
   /** The state of the whole file's hash before this stretch; undefined where the stretch is the file. */
   readonly whole: Hash | undefined;
   /** Told the position up to which the file was read. */
@@ -74,9 +71,12 @@ interface SentStretch {
   readonly whole: Hash | undefined;
 }
 
-async function isWorthPacking(source: SourceFile, buffer: Uint8Array): Promise<boolean> {
-  const length = await source.read(buffer, 0);
-  return shrinks(buffer.subarray(0, length));
+async function isWorthPacking(source: SourceFile): Promise<boolean> {
+  const probe = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, source.sizeBytes));
+  const length = await source.read(probe, 0);
+  const isWorth = await shrinks(probe.subarray(0, length));
+  freeMemory(probe);
+  return isWorth;
 }
 
 async function sendPacked(stretch: Stretch, target: UploadTarget): Promise<SentStretch> {
@@ -91,8 +91,7 @@ async function sendPacked(stretch: Stretch, target: UploadTarget): Promise<SentS
 async function sendRaw(stretch: Stretch, target: UploadTarget): Promise<SentStretch> {
   let reading = new HashedReading(stretch, target.signal);
   const open = (): AsyncIterable<Uint8Array> => {
-    // Each try of the store reads and hashes anew, into memory of its own: the last one may still be reading.
-    reading = new HashedReading({ ...stretch, buffer: new Uint8Array(stretch.buffer.byteLength) }, target.signal);
+    reading = new HashedReading(stretch, target.signal); // Each try of the store reads and hashes anew.
     return reading.chunks();
   };
   const key = await put({ sizeBytes: stretch.length, open }, target);
@@ -131,8 +130,8 @@ class HashedReading {
   }
 
   async *chunks(): AsyncGenerator<Uint8Array> {
-    const { source, start, length, buffer, report } = this.#stretch;
-    for await (const chunk of readRange(source, { start, length, buffer }, this.#signal)) {
+    const { source, start, length, report } = this.#stretch;
+    for await (const chunk of readRange(source, { start, length }, this.#signal)) {
       this.#hash.update(chunk);
       this.#whole?.update(chunk);
       this.#readBytes += chunk.byteLength;
