@@ -55,8 +55,8 @@ export async function shrinks(probe: Uint8Array): Promise<boolean> {
 }
 
 /**
- * Gives memory back at once that nobody uses any more. Left to the garbage collector, which sees only small
- * objects here, some 60 MB of used buffers lie about.
+ * Gives back at once the memory under `bytes`, which must be theirs alone and used by nobody any more. Left to
+ * the garbage collector, which sees only small objects here, some 60 MB of used buffers lie about.
  */
 export function freeMemory({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
