@@ -1,19 +1,17 @@
 import { existsSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { type Random, systemClock } from '../../src/base/clock.ts';
+import type { Random } from '../../src/base/clock.ts';
 import { realFiles } from '../../src/base/file-access.ts';
-import { captureTask } from '../../src/capture/capture.ts';
-import { ManifestTails } from '../../src/capture/manifest-tail.ts';
-import { judge, type TaskMemory, type TaskSight, type Verdict } from '../../src/streams/quality.ts';
-import type { Explanation } from '../../src/streams/reason.ts';
+import type { TaskMemory, TaskSight } from '../../src/streams/quality.ts';
 import { listTasks } from '../../src/streams/state-directory.ts';
 import { deleteInDirectoryOrder } from '../support/deletion.ts';
 import { layOut, readRecording } from '../support/recorded.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { openTempDirectory } from '../support/temp-directory.ts';
+import { type Judged, judgeSight, lookAtTask } from '../support/verdicts.ts';
 
 /** Each lists its directories in an order of its own, and stamps in ticks of its own. */
 const VOLUMES = [tmpdir(), '/dev/shm'].filter((path) => existsSync(path));
@@ -74,8 +72,8 @@ describe.each(VOLUMES)('a recorded directory on %s', (volume) => {
     const found: Record<string, unknown> = {};
     for (const task of await listTasks(realFiles, application)) {
       const sight = await look(application, task);
-      const first = judgeSight(sight, undefined);
-      const second = judgeSight(sight, memoryOfParents(sight));
+      const first = judgeSight(sight, { applicationId });
+      const second = judgeSight(sight, { applicationId, memory: memoryOfParents(sight, applicationId) });
       found[task] = [first.verdicts, second.verdicts];
     }
     const [plain, global] = [row.plain, row.global].map((verdicts) => [verdicts, verdicts]);
@@ -117,18 +115,21 @@ describe.each(VOLUMES)('a task directory on %s that is being deleted', (volume) 
 
 /** Judges a task after each step of its deletion; returns what was lacking of those that were accepted. */
 async function deleteWatched(application: string, task: string, steps: Iterable<string>): Promise<readonly string[]> {
+  const applicationId = basename(application);
   const whole = await look(application, task);
-  const known = judgeSight(whole, undefined);
+  const known = judgeSight(whole, { applicationId });
   expect(known.verdicts).toEqual(CLEAN);
   const lost = new Set<string>();
   const accepted: string[] = [];
   let { memory } = known;
   for (const path of steps) {
     if (isEssential(path)) lost.add(relative(join(application, task), path));
-    const sight = lost.size === 0 ? undefined : await lookOrRefusal(application, task);
-    if (sight === undefined) continue;
-    const [first, next] = [judgeSight(sight, undefined), judgeSight(sight, memory)];
-    const later = judgeSight(sight, memory, 3_600_000);
+    const seen = lost.size === 0 ? undefined : await lookAtTask(application, task);
+    if (seen?.kind !== 'seen') continue;
+    const { sight } = seen;
+    const first = judgeSight(sight, { applicationId });
+    const next = judgeSight(sight, { applicationId, memory });
+    const later = judgeSight(sight, { applicationId, memory, laterMs: 3_600_000 });
     if (hasValid(first)) accepted.push(`at first sight without ${[...lost].join()}`);
     if (hasValid(next)) accepted.push(`with memory without ${[...lost].join()}`);
     // What is deleted up to there and no further is what an expiry leaves.
@@ -170,55 +171,17 @@ function isExpiry(whole: TaskSight, now: TaskSight): boolean {
   return gone.every((path, index) => path === oldest[index]) && isDeepStrictEqual(tablesOf(now), tablesOf(whole));
 }
 
-interface Judged {
-  readonly verdicts: readonly string[];
-  readonly memory: TaskMemory;
-}
-
-function judgeSight(sight: TaskSight, memory: TaskMemory | undefined, laterMs = 0): Judged {
-  const judgement = judge(sight, {
-    applicationId: 'orders',
-    nowMs: systemClock.nowMs() + laterMs,
-    isRunning: false,
-    clockSteppedBack: false,
-    memory,
-    installedQuality: undefined,
-  });
-  return { verdicts: [judgement.atLeastOnce, judgement.exactlyOnce].map(wordOf), memory: judgement.memory };
-}
-
-function wordOf(verdict: Verdict): string {
-  return verdict.kind === 'valid' ? verdict.quality : verdict.why.reason;
-}
-
 function hasValid({ verdicts }: Judged): boolean {
   return verdicts.some((verdict) => ['clean', 'live'].includes(verdict));
 }
 
 /** Of a look that saw the directories as they are, before the checkpoint. */
-function memoryOfParents(sight: TaskSight): TaskMemory {
-  return judgeSight({ ...sight, checkpoint: undefined }, undefined).memory;
+function memoryOfParents(sight: TaskSight, applicationId: string): TaskMemory {
+  return judgeSight({ ...sight, checkpoint: undefined }, { applicationId }).memory;
 }
 
 async function look(applicationDirectory: string, task: string): Promise<TaskSight> {
-  const outcome = await lookOnce(applicationDirectory, task);
-  if ('reason' in outcome) throw new Error(`${task} was not captured: ${outcome.message}`);
-  return outcome;
-}
-
-async function lookOrRefusal(applicationDirectory: string, task: string): Promise<TaskSight | undefined> {
-  const outcome = await lookOnce(applicationDirectory, task);
-  return 'reason' in outcome ? undefined : outcome;
-}
-
-async function lookOnce(applicationDirectory: string, task: string): Promise<TaskSight | Explanation> {
-  await using manifests = new ManifestTails(realFiles);
-  const { signal } = new AbortController();
-  const tools = { files: realFiles, manifests, clock: systemClock, emit: () => {}, signal };
-  const options = { isKnown: () => false, triesMax: 2 };
-  const outcome = await captureTask({ applicationDirectory, task }, tools, options);
-  if (outcome.kind === 'gone') return { reason: 'being_deleted', message: 'it is gone' };
-  if (outcome.kind === 'refused') return outcome.why;
-  await using capture = outcome.capture;
-  return capture.sight;
+  const seen = await lookAtTask(applicationDirectory, task);
+  if (seen.kind === 'refused') throw new Error(`${task} was not captured: ${seen.why.message}`);
+  return seen.sight;
 }
