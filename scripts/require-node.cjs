@@ -5,7 +5,11 @@ var wanted = [24, 12];
 var found = process.versions.node.split('.').map(Number);
 if (found[0] < wanted[0] || (found[0] === wanted[0] && found[1] < wanted[1])) {
   process.stderr.write(
-    'warmstate needs Node ' + wanted.join('.') + ' or newer, this is ' + process.versions.node + '\n' +
+    'warmstate needs Node ' +
+      wanted.join('.') +
+      ' or newer, this is ' +
+      process.versions.node +
+      '\n' +
       'try: run `npm ci` with install scripts allowed (they bring the right Node), or put a newer Node on the PATH\n',
   );
   process.exit(2);

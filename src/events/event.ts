@@ -8,7 +8,12 @@ export type Event =
   /** One attempt at a consistent capture failed and is made again. */
   | { readonly kind: 'capture-retried'; readonly task: string; readonly reason: string }
   | { readonly kind: 'object-uploaded'; readonly key: string; readonly storedBytes: number }
-  | { readonly kind: 'notice'; readonly level: 'info' | 'warn' | 'error'; readonly message: string; readonly facts?: Facts };
+  | {
+      readonly kind: 'notice';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly facts?: Facts;
+    };
 
 export type Work = 'upload' | 'download' | 'verify';
 
