@@ -284,6 +284,15 @@ describe('while the application goes on', () => {
     expect(one.sight.databases.map(({ path }) => path)).toEqual(['win/win.1000']);
   });
 
+  test('D3: a window store without segments that goes meanwhile begins the task again', async () => {
+    makeStore();
+    mkdirSync(join(task, 'win'));
+    files.once('before', 'hold agg/000007.sst', () => rmSync(join(task, 'win'), { recursive: true }));
+    const one = await captured();
+    expect([...one.sight.parents.keys()]).toEqual(['rocksdb']);
+    await one[Symbol.asyncDispose]();
+  });
+
   test('D3: a segment that comes meanwhile begins the task again', async () => {
     new ModelDatabase(join(task, 'win', 'win.0')).change({ add: [{ number: 7 }] });
     writeFileSync(join(task, '.checkpoint'), '0\n1\napp-win-changelog 0 9\n');

@@ -225,8 +225,8 @@ async function findMovement(
   if (after === undefined) return `${listing.task} is gone`;
   if (!isSameInode(after.facts, listing.facts)) return `${listing.task} was replaced`;
   if (describeDatabases(after) !== describeDatabases(listing)) return 'stores or segments came or went';
-  for (const [path, parent] of after.parents) {
-    if (parent.facts.mtimeNs !== listing.parents.get(path)?.facts.mtimeNs) return `${path} changed`;
+  for (const path of new Set([...listing.parents.keys(), ...after.parents.keys()])) {
+    if (after.parents.get(path)?.facts.mtimeNs !== listing.parents.get(path)?.facts.mtimeNs) return `${path} changed`;
   }
   const now = await context.files.stat(join(listing.path, CHECKPOINT_FILE));
   if (now?.inode !== checkpoint?.inode || now?.mtimeNs !== checkpoint?.mtimeNs)
