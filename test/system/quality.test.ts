@@ -8,7 +8,7 @@ import { realFiles } from '../../src/base/file-access.ts';
 import type { TaskMemory, TaskSight } from '../../src/streams/quality.ts';
 import { listTasks } from '../../src/streams/state-directory.ts';
 import { deleteInDirectoryOrder } from '../support/deletion.ts';
-import { layOut, readRecording } from '../support/recorded.ts';
+import { layOut, RECORDINGS, readRecording } from '../support/recorded.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { openTempDirectory } from '../support/temp-directory.ts';
 import { type Judged, judgeSight, lookAtTask } from '../support/verdicts.ts';
@@ -34,6 +34,12 @@ interface Row {
 const ALL_CLEAN: Row = { windowed: [CLEAN, CLEAN], plain: CLEAN, global: CLEAN };
 const FLUSHED: Row = { windowed: [WAITS, LIVE], plain: CLEAN, global: LIVE };
 const WITHOUT_CHECKPOINT: Row = { windowed: [NO_CHECKPOINT, NO_CHECKPOINT], plain: NO_CHECKPOINT, global: CLEAN };
+
+const ALL_INSIDE: Row = {
+  windowed: [INSIDE_ROCKSDB, INSIDE_ROCKSDB],
+  plain: INSIDE_ROCKSDB,
+  global: INSIDE_ROCKSDB,
+};
 
 const CLOSED = [
   '2.8.2-alos-closed',
@@ -61,8 +67,15 @@ const EXPECTED: readonly (readonly [string, Row])[] = [
   ['4.2.2-alos-flushed', FLUSHED],
   ['2.8.2-eos-flushed', WITHOUT_CHECKPOINT],
   ['4.2.2-eos-flushed', { ...WITHOUT_CHECKPOINT, global: LIVE }],
-  ['4.3.1-alos-closed', { windowed: [INSIDE_ROCKSDB, INSIDE_ROCKSDB], plain: INSIDE_ROCKSDB, global: INSIDE_ROCKSDB }],
+  ...['alos-closed', 'alos-killed', 'alos-flushed', 'eos-closed', 'eos-killed', 'eos-flushed'].map(
+    (life) => [`4.3.1-${life}`, ALL_INSIDE] as const,
+  ),
 ];
+
+test('every recorded directory has its row', () => {
+  const recorded = readdirSync(RECORDINGS).filter((name) => /^\d/.test(name));
+  expect(EXPECTED.map(([name]) => name).sort()).toEqual(recorded.sort());
+});
 
 describe.each(VOLUMES)('a recorded directory on %s', (volume) => {
   test.each(EXPECTED)('%s is worth what it is worth, task by task', async (name, row) => {
