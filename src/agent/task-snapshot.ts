@@ -12,6 +12,7 @@ import {
   type Judgement,
   judge,
   type Quality,
+  type TaskMemory,
   verdictUnder,
 } from '../streams/quality.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
@@ -94,7 +95,7 @@ export async function takeTask(task: string, terms: TaskTerms, tools: TaskTools)
 }
 
 async function attemptTask(task: string, terms: TaskTerms, tools: TaskTools): Promise<TaskOutcome> {
-  const first = await lookAt(task, { terms, tools, isKnown: () => true });
+  const first = await lookAt(task, { terms, tools, isKnown: () => true, earlier: undefined });
   if (first.kind === 'gone') return first;
   if (first.kind === 'refused') {
     const tables =
@@ -116,7 +117,7 @@ async function attemptTask(task: string, terms: TaskTerms, tools: TaskTools): Pr
   // What was looked at without opening anything is good enough where nothing is to be opened.
   if (tables.every(isKnown))
     return { kind: 'taken', taken: await sendPinned(first.look, { leave, terms, tools, scope }) };
-  const second = await lookAt(task, { terms, tools, isKnown });
+  const second = await lookAt(task, { terms, tools, isKnown, earlier: first.look.judgement.memory });
   if (second.kind === 'gone') return second;
   if (second.kind === 'refused') {
     await second.capture?.[Symbol.asyncDispose]();
@@ -138,7 +139,13 @@ type Look =
 
 async function lookAt(
   task: string,
-  how: { readonly terms: TaskTerms; readonly tools: TaskTools; readonly isKnown: (table: PinnedTable) => boolean },
+  how: {
+    readonly terms: TaskTerms;
+    readonly tools: TaskTools;
+    readonly isKnown: (table: PinnedTable) => boolean;
+    /** Of a look before the uploads: what passed then goes on passing though tables are compacted meanwhile (Q2). */
+    readonly earlier: TaskMemory | undefined;
+  },
 ): Promise<Look> {
   const { terms, tools } = how;
   const outcome = await captureTask({ applicationDirectory: terms.applicationDirectory, task }, tools, {
@@ -149,7 +156,9 @@ async function lookAt(
   if (outcome.kind === 'refused')
     return { kind: 'refused', why: outcome.why, judgement: undefined, capture: undefined };
   const { capture } = outcome;
-  const judgement = judge(capture.sight, { ...terms.contextOf(capture), nowMs: tools.clock.nowMs() });
+  const context = terms.contextOf(capture);
+  const memory = how.earlier ?? context.memory;
+  const judgement = judge(capture.sight, { ...context, memory, nowMs: tools.clock.nowMs() });
   const verdict = verdictUnder(terms.guarantee, judgement);
   if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
   return { kind: 'looked', look: { capture, judgement, quality: verdict.quality } };
