@@ -1,12 +1,19 @@
+import type { Clock, Random } from '../base/clock.ts';
+import type { Budget } from '../base/concurrency.ts';
+import type { FileAccess } from '../base/file-access.ts';
 import type { Capture } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
+import type { Emit } from '../events/event.ts';
 import { chooseCarried, hasEqualOffsets, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
 import { findInstalledQuality, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import type { Attempt, RepositoryWriter } from '../repository/writer.ts';
-import type { JudgeContext, TaskMemory } from '../streams/quality.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import type { Traffic } from '../storage/observed-store.ts';
+import type { ApplicationState } from '../streams/app-lock.ts';
+import type { Guarantee, JudgeContext, TaskMemory } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { ARCHIVE_BYTES_MAX } from '../transfer/archive.ts';
@@ -15,9 +22,35 @@ import { type EntryOrigin, makeEntry, offsetsOf, sketchEntry } from './entry.ts'
 import { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy, teachTables } from './legacy.ts';
 import { measureArchives } from './repacking.ts';
-import type { SnapshotSettings, SnapshotWorld } from './snapshot.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import { type LookedAt, type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
+
+export interface SnapshotSettings {
+  readonly stateDir: string;
+  readonly applicationId: string;
+  readonly processingGuarantee: Guarantee;
+  readonly instance: string;
+  readonly lineage: string;
+  readonly compression: 'zstd' | 'none';
+  readonly concurrency: number;
+  readonly maxAgeMs: number;
+  /** `warmstate 0.1.0` */
+  readonly program: string;
+}
+
+export interface SnapshotWorld {
+  readonly store: ObjectStore;
+  /** Until now. */
+  readonly traffic: () => Traffic;
+  readonly files: FileAccess;
+  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** For compressed stretches that wait to be sent. */
+  readonly memory: Budget;
+  readonly emit: Emit;
+  readonly signal: AbortSignal;
+}
 
 export interface RoundParts {
   readonly settings: SnapshotSettings & { readonly applicationDirectory: string };

@@ -1,46 +1,13 @@
 import { join } from 'node:path';
-import type { Clock, Random } from '../base/clock.ts';
-import type { Budget } from '../base/concurrency.ts';
 import { Failure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import type { Emit } from '../events/event.ts';
 import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
 import { openWriter } from '../repository/writer.ts';
-import type { ObjectStore } from '../storage/object-store.ts';
-import type { Traffic } from '../storage/observed-store.ts';
-import type { ApplicationState } from '../streams/app-lock.ts';
-import type { Guarantee } from '../streams/quality.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
 import { loadLegacy } from './legacy.ts';
-import { Round } from './round.ts';
+import { Round, type SnapshotSettings, type SnapshotWorld } from './round.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
-
-export interface SnapshotSettings {
-  readonly stateDir: string;
-  readonly applicationId: string;
-  readonly processingGuarantee: Guarantee;
-  readonly instance: string;
-  readonly lineage: string;
-  readonly compression: 'zstd' | 'none';
-  readonly concurrency: number;
-  readonly maxAgeMs: number;
-  /** `warmstate 0.1.0` */
-  readonly program: string;
-}
-
-export interface SnapshotWorld {
-  readonly store: ObjectStore;
-  /** Until now. */
-  readonly traffic: () => Traffic;
-  readonly files: FileAccess;
-  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** For compressed stretches that wait to be sent. */
-  readonly memory: Budget;
-  readonly emit: Emit;
-  readonly signal: AbortSignal;
-}
 
 /**
  * Publishes one snapshot of everything that can be captured now, carries forward what cannot, and seals its epoch.
