@@ -264,6 +264,15 @@ describe('while the application goes on', () => {
     expect((parent?.facts.mtimeNs ?? 0n) > (one.sight.checkpoint?.mtimeNs ?? 0n)).toBe(true);
   });
 
+  test('a position file that goes meanwhile begins the task again', async () => {
+    makeStore();
+    writeFileSync(join(task, 'agg.position'), 'position');
+    files.once('before', 'hold 0_0/agg.position', () => unlinkSync(join(task, 'agg.position')));
+    await using one = await captured();
+    expect(one.files.map(({ path }) => path)).toEqual(['.checkpoint']);
+    expect(files.trace.filter((line) => line === 'hold 0_0/.checkpoint')).toHaveLength(2);
+  });
+
   test('Q3: a checkpoint that is rewritten meanwhile begins the task again', async () => {
     const database = makeStore();
     files.once('before', 'hold agg/CURRENT', () => {
