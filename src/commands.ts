@@ -1,10 +1,14 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { takeSnapshot } from './agent/snapshot.ts';
 import { Budget } from './base/concurrency.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
 import type { CommandContext } from './cli/command.ts';
+import { APPLICATION_ID, tellStory } from './cli/demo.ts';
 import { inspectionJson, renderInspection } from './cli/inspect.ts';
 import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
@@ -29,6 +33,7 @@ import { COMPRESSION_MEMORY_BYTES } from './transfer/memory.ts';
 /** Every command with its parts; `program` is name and version as documents carry them. */
 export function composeCommands(program: string): Commands {
   return {
+    demo: { run: (_settings, context) => runDemo(context, program) },
     snapshot: { run: (settings, context) => runSnapshot(settings, context, program) },
     restore: {
       run: (settings, context) => runRestore(settings, context, program),
@@ -82,6 +87,68 @@ export function composeCommands(program: string): Commands {
     },
   };
 }
+
+/** From the checkout as from the installed package: both have it beside the folder of this file. */
+const RECORDINGS = fileURLToPath(new URL('../demo/state', import.meta.url));
+
+async function runDemo(context: CommandContext, program: string): Promise<number> {
+  const directory = await mkdtemp(join(tmpdir(), 'warmstate-demo-'));
+  const [stateDir, repositoryDir] = [join(directory, 'state'), join(directory, 'repository')];
+  const where = {
+    applicationId: APPLICATION_ID,
+    instance: 'demo',
+    lineage: 'demo',
+    processingGuarantee: 'exactly_once_v2',
+  } as const;
+  // The story says itself what goes wrong on purpose.
+  const world = { ...context, emit: () => {}, files: realFiles, askLock: askApplicationLock };
+  const storage = (): ReturnType<typeof connect> =>
+    connect({ destination: { kind: 'file', directory: repositoryDir } }, context);
+  try {
+    await mkdir(stateDir);
+    await tellStory({
+      recordings: RECORDINGS,
+      stateDir,
+      repositoryDir,
+      nowMs: () => context.clock.nowMs(),
+      inspect: () => inspectStateDirectory({ stateDir, applicationId: APPLICATION_ID }, world),
+      snapshot: async () =>
+        takeSnapshot(
+          { ...where, stateDir, program, compression: 'zstd', concurrency: 8, maxAgeMs: DEMO_MAX_AGE_MS },
+          { ...world, ...(await storage()), memory: new Budget(COMPRESSION_MEMORY_BYTES) },
+        ),
+      restore: async () =>
+        restore(
+          {
+            ...where,
+            stateDir,
+            program,
+            isDrill: false,
+            isDryRun: false,
+            snapshot: undefined,
+            selection: { kind: 'all' },
+            concurrency: 8,
+            maxAgeMs: DEMO_MAX_AGE_MS,
+            layoutMax: 'column-family',
+            stateDirLimitBytes: undefined,
+            bytesMax: undefined,
+          },
+          { ...world, ...(await storage()) },
+        ),
+      entries: async () => {
+        const choice = { applicationId: APPLICATION_ID, lineage: where.lineage };
+        return (await findSnapshot((await storage()).store, choice, context)).entries;
+      },
+      print: context.print,
+      look: context.look,
+    });
+    return 0;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const DEMO_MAX_AGE_MS = 23 * 3_600_000;
 
 /** A store that moves no byte for so long is given up; `restore` has a setting for it. */
 const STALL_TIMEOUT_MS = 60_000;

@@ -1,4 +1,4 @@
-import { Header, Parser, Pax, type ReadEntry } from 'tar';
+import { extract, Header, Parser, Pax, type ReadEntry } from 'tar';
 import { Failure, messageOf } from '../base/failure.ts';
 
 /** Content of one archive at most: what is packed and unpacked at a time. */
@@ -41,6 +41,11 @@ export async function* readArchive(
     yield* reader.read(Buffer.from(chunk)); // The parser keeps what it cannot use yet.
   }
   yield* reader.end();
+}
+
+/** Unpacks a `.tar.gz` that came with this program into a directory that is there. */
+export async function unpackShipped(archive: string, directory: string): Promise<void> {
+  await extract({ file: archive, cwd: directory, strict: true });
 }
 
 /** Below the archive's root, `/`-separated, without anything that a file system or a terminal would read otherwise. */
