@@ -1,0 +1,108 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { realFiles } from '../../src/base/file-access.ts';
+import type { TaskMemory } from '../../src/streams/quality.ts';
+import { GLOBAL_TASK, listTasks } from '../../src/streams/state-directory.ts';
+import { Broker } from '../support/kafka/broker.ts';
+import { StreamsApp } from '../support/kafka/streams-app.ts';
+import type { Load } from '../support/model.ts';
+import { openTempDirectory } from '../support/temp-directory.ts';
+import { judgeSight, lookAtTask } from '../support/verdicts.ts';
+
+const LOAD: Load = { keys: 5_000, rows: 2_000, items: 200, stepMs: 4_000, payloadBytes: 200 };
+const RECORDS = 150_000;
+const DURATION_MS_MAX = 10 * 60_000;
+const FLUSHED_MS_MAX = 60_000;
+/** Leaves offsets to go on from. */
+const FIRST_LIFE_MS = 4_000;
+const APPLICATION = 'unclean';
+
+const ended = new AbortController();
+const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(DURATION_MS_MAX)]);
+const held = new AsyncDisposableStack();
+let broker: Broker;
+
+beforeAll(async () => {
+  broker = held.use(await Broker.start(signal));
+  await broker.createTopics(APPLICATION, 4);
+  await broker.feed(APPLICATION, LOAD, { from: 0, to: RECORDS });
+});
+
+afterAll(async () => {
+  ended.abort();
+  await held.disposeAsync();
+});
+
+// 3.9.2 goes on with what an open transaction left on disk, and writes a checkpoint over it.
+test('Q6: an exactly-once application that was killed and started again is tainted, whatever it writes then', {
+  timeout: DURATION_MS_MAX,
+}, async () => {
+  const root = held.use(await openTempDirectory(tmpdir()));
+  const directory = join(root.path, APPLICATION);
+  const life = {
+    version: '3.9.2',
+    guarantee: 'exactly_once_v2',
+    broker,
+    applicationId: APPLICATION,
+    topics: APPLICATION,
+    stateDir: root.path,
+    writeBufferBytes: 64 * 1024,
+    commitIntervalMs: 5_000,
+    signal,
+  } as const;
+  const memories = new Map<string, TaskMemory>();
+
+  {
+    await using application = await StreamsApp.start(life);
+    await delay(FIRST_LIFE_MS, undefined, { signal });
+    await application.close();
+  }
+  {
+    await using application = await StreamsApp.start(life);
+    await untilFlushed(directory, memories);
+    await application.kill();
+  }
+  const killed = await judgeAll(directory, memories);
+  const flushed = Object.keys(killed).filter((task) => killed[task]?.watched === 'exactly_once_running');
+  expect(flushed.length).toBeGreaterThan(0);
+
+  await using application = await StreamsApp.start(life);
+  const restarted = await judgeAll(directory, memories);
+  for (const task of flushed) expect([task, restarted[task]?.watched]).toEqual([task, 'unclean_restart']);
+  await application.close();
+  const closed = await judgeAll(directory, memories);
+  // To who did not watch they look like any other that was closed.
+  for (const task of flushed)
+    expect([task, closed[task]]).toEqual([task, { watched: 'unclean_restart', unwatched: 'clean' }]);
+});
+
+/** Looks until most of the tasks that are busy have tables that no checkpoint covers. */
+async function untilFlushed(directory: string, memories: Map<string, TaskMemory>): Promise<void> {
+  const deadlineMs = performance.now() + FLUSHED_MS_MAX;
+  for (;;) {
+    const verdicts = Object.values(await judgeAll(directory, memories));
+    const uncovered = verdicts.filter(({ watched }) => watched === 'exactly_once_running');
+    if (uncovered.length >= 3) return;
+    if (performance.now() > deadlineMs) throw new Error(`nothing was flushed: ${JSON.stringify(verdicts)}`);
+    await delay(200, undefined, { signal });
+  }
+}
+
+/** What each task is worth under exactly-once to who has watched it, and to who looks for the first time. */
+async function judgeAll(
+  directory: string,
+  memories: Map<string, TaskMemory>,
+): Promise<Record<string, { readonly watched: string; readonly unwatched: string }>> {
+  const found: Record<string, { watched: string; unwatched: string }> = {};
+  for (const task of await listTasks(realFiles, directory)) {
+    const seen = task === GLOBAL_TASK ? undefined : await lookAtTask(directory, task);
+    if (seen?.kind !== 'seen') continue;
+    const watched = judgeSight(seen.sight, { applicationId: APPLICATION, memory: memories.get(task) });
+    const unwatched = judgeSight(seen.sight, { applicationId: APPLICATION });
+    memories.set(task, watched.memory);
+    found[task] = { watched: watched.verdicts[1] ?? '', unwatched: unwatched.verdicts[1] ?? '' };
+  }
+  return found;
+}
