@@ -3,7 +3,7 @@ import { decodeCheckpoint } from '../../src/streams/checkpoint-file.ts';
 import type { DatabaseSight, JudgeContext, TaskSight } from '../../src/streams/quality.ts';
 import type { ParentDirectory } from '../../src/streams/state-directory.ts';
 
-export const APPLICATION_ID = 'orders';
+const APPLICATION_ID = 'orders';
 
 /** When the checkpoint of `taskSight` was written; with nanoseconds, as a file system with fine stamps has them. */
 export const CHECKPOINT_NS = 1_700_000_000_123_456_789n;
