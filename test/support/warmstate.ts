@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
+const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the program itself, as users do, without anything of this process's settings. */
+export async function warmstate(
+  args: readonly string[],
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<Ended> {
+  const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'] };
+  return promisify(execFile)(process.execPath, [MAIN, ...args], {
+    env: environment,
+    maxBuffer: OUTPUT_BYTES_MAX,
+    ...options,
+  }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: Partial<Ended> & Error) => {
+      if (typeof error.code !== 'number') throw error;
+      return { code: error.code, stdout: error.stdout ?? '', stderr: error.stderr ?? '' };
+    },
+  );
+}
