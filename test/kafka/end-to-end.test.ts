@@ -66,19 +66,16 @@ class Setting {
       cacheBytes: 0,
       signal,
     };
-    this.#arguments = [
-      ...['--state-dir', stateDir, '--application-id', name, '--processing-guarantee', guarantee],
-      ...[
-        '--destination',
-        `file://${directory}/repository`,
-        '--instance',
-        'pod-0',
-        '--lineage',
-        'test',
-        '--output',
-        'json',
-      ],
-    ];
+    const flags = {
+      'state-dir': stateDir,
+      'application-id': name,
+      'processing-guarantee': guarantee,
+      destination: `file://${directory}/repository`,
+      instance: 'pod-0',
+      lineage: 'test',
+      output: 'json',
+    };
+    this.#arguments = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
   }
 
   async open(): Promise<void> {
