@@ -62,7 +62,8 @@ function summarize({ outcome, tasks, bytesDownloaded, durationMs }: RestoreResul
   const took = describeDuration(durationMs);
   const rate = durationMs >= 1000 ? ` (${describeRate((bytesDownloaded / durationMs) * 1000)})` : '';
   const work = bytesDownloaded === 0 ? took : `${describeBytes(bytesDownloaded)} in ${took}${rate}`;
-  return `${[OUTCOMES[outcome], ...(shares.length === 0 ? [] : [shares.join(', ')])].join(': ')}; ${work}`;
+  const said = outcome === 'empty' && tasks.length > 0 ? 'nothing to restore, starting cold' : OUTCOMES[outcome];
+  return `${[said, ...(shares.length === 0 ? [] : [shares.join(', ')])].join(': ')}; ${work}`;
 }
 
 const OUTCOMES: Readonly<Record<RestoreResult['outcome'], string>> = {
