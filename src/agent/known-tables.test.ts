@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import type { FileFacts } from '../base/file-access.ts';
+import { KnownTables, type StoredContent } from './known-tables.ts';
+
+const UID = 'ab'.repeat(16);
+const facts = {
+  kind: 'file',
+  device: 1n,
+  inode: 2n,
+  sizeBytes: 100,
+  mtimeNs: 3n,
+  ctimeNs: 4n,
+  birthtimeNs: 5n,
+} as const;
+
+function content(fields: Partial<StoredContent> = {}): StoredContent {
+  return { sizeBytes: 100, sha256: 'cd'.repeat(32), uid: undefined, objects: [], ...fields };
+}
+
+test('a table is known by its unique id, wherever it lies', () => {
+  const known = new KnownTables();
+  known.learn({ ...content({ uid: UID }), path: 'rocksdb/agg/000010.sst' });
+  expect(known.find({ uid: UID, sizeBytes: 100, facts: { ...facts, inode: 77n } })).toEqual(content({ uid: UID }));
+});
+
+test('one with another id, or the same id and another size, is another table', () => {
+  const known = new KnownTables();
+  known.learn({ ...content({ uid: UID }), path: 'rocksdb/agg/000010.sst' });
+  expect(known.find({ uid: 'ef'.repeat(16), sizeBytes: 100, facts })).toBeUndefined();
+  expect(known.find({ uid: UID, sizeBytes: 101, facts: { ...facts, sizeBytes: 101 } })).toBeUndefined();
+});
+
+test('without an id it is known by its place, as long as nothing about the file changed', () => {
+  const known = new KnownTables();
+  known.learnAt(facts, content());
+  const find = (change: Partial<FileFacts>) =>
+    known.find({ uid: undefined, sizeBytes: 100, facts: { ...facts, ...change } });
+  expect(find({})).toEqual(content());
+  for (const change of [{ ctimeNs: 9n }, { mtimeNs: 9n }, { inode: 9n }, { device: 9n }]) {
+    expect(find(change)).toBeUndefined();
+  }
+});
+
+test('never by its path, for RocksDB gives the same numbers again', () => {
+  const known = new KnownTables();
+  known.learn({ ...content(), path: 'rocksdb/agg/000010.sst' });
+  expect(known.find({ uid: undefined, sizeBytes: 100, facts })).toBeUndefined();
+  expect(known.findByHash('cd'.repeat(32), 100)).toEqual(content());
+  expect(known.findByHash('cd'.repeat(32), 99)).toBeUndefined();
+});

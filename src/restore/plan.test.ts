@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+
+const NOW_MS = 1_800_000_000_000;
+const HOUR_MS = 3_600_000;
+
+const TERMS: PlanTerms = {
+  nowMs: NOW_MS,
+  maxAgeMs: 23 * HOUR_MS,
+  guarantee: 'at_least_once',
+  layoutMax: 'column-family',
+  selection: { kind: 'auto' },
+  bytesMax: 1000,
+  objection: () => undefined,
+};
+
+function offer(fields: Partial<OfferedEntry> & { readonly at?: bigint } = {}): OfferedEntry {
+  const { at = 100n, ...rest } = fields;
+  return {
+    task: '0_0',
+    quality: 'clean',
+    layout: 'file',
+    stateTimeMs: NOW_MS - HOUR_MS,
+    capturedAtMs: NOW_MS - HOUR_MS,
+    capturedBy: '1799999999000-a-aaaa/1',
+    sizeBytes: 100,
+    epoch: '1799999999000-a-aaaa',
+    n: 1,
+    lives: false,
+    offsets: new Map([['app-agg-changelog-0', at]]),
+    ...rest,
+  };
+}
+
+function local(fields: Partial<LocalTask> & { readonly at?: bigint } = {}): LocalTask {
+  const { at = 100n, ...rest } = fields;
+  return {
+    task: '0_0',
+    verdict: { kind: 'valid', quality: 'clean' },
+    offsets: new Map([['app-agg-changelog-0', at]]),
+    stateTimeMs: NOW_MS - HOUR_MS,
+    sizeBytes: 100,
+    ...rest,
+  };
+}
+
+function short(plans: readonly TaskPlan[]): readonly string[] {
+  return plans.map(({ task, kind, why }) => (why === undefined ? `${task} ${kind}` : `${task} ${kind} ${why.reason}`));
+}
+
+const refused = { kind: 'refused', why: { reason: 'unclean_restart', message: 'tainted' } } as const;
+
+describe('one task', () => {
+  test.each([
+    ['nothing anywhere, but named', [], [], { selection: { kind: 'list', tasks: ['0_0'] } }, '0_0 cold nothing_stored'],
+    ['offered only', [offer()], [], {}, '0_0 warm'],
+    ['on the volume only', [], [local()], {}, '0_0 local'],
+    ['as far on the volume', [offer()], [local()], {}, '0_0 local'],
+    ['further on the volume', [offer()], [local({ at: 101n })], {}, '0_0 local'],
+    ['further in the repository', [offer({ at: 101n })], [local()], {}, '0_0 warm'],
+    ['refused on the volume, and offered', [offer()], [local({ at: 900n, verdict: refused })], {}, '0_0 warm'],
+    ['refused on the volume, and nothing offered', [], [local({ verdict: refused })], {}, '0_0 cold unclean_restart'],
+    ['too old', [offer({ stateTimeMs: NOW_MS - 24 * HOUR_MS })], [], {}, '0_0 cold too_old'],
+    [
+      'live, for an exactly-once application',
+      [offer({ quality: 'live' })],
+      [],
+      { guarantee: 'exactly_once_v2' },
+      '0_0 cold guarantee_unknown',
+    ],
+    [
+      'live, for one that did not say',
+      [offer({ quality: 'live' })],
+      [],
+      { guarantee: 'auto' },
+      '0_0 cold guarantee_unknown',
+    ],
+    ['of a newer layout', [offer({ layout: 'column-family' })], [], { layoutMax: 'file' }, '0_0 cold layout_too_new'],
+    ['larger than what may be', [offer({ sizeBytes: 1001 })], [], {}, '0_0 cold no_space'],
+    ['not selected', [offer()], [], { selection: { kind: 'none' } }, '0_0 cold not_selected'],
+    [
+      'not selected, on the volume',
+      [offer({ at: 900n })],
+      [local()],
+      { selection: { kind: 'none' } },
+      '0_0 local not_selected',
+    ],
+    [
+      'a younger one that may not be',
+      [offer(), offer({ quality: 'live', stateTimeMs: NOW_MS })],
+      [],
+      { guarantee: 'auto' },
+      '0_0 warm guarantee_unknown',
+    ],
+  ] as const)('%s', (_case, offers, locals, terms, expected) => {
+    expect(short(planRestore(offers, locals, { ...TERMS, ...terms }))).toEqual([expected]);
+  });
+});
+
+test('tasks come in their order, and what still fits comes after what no longer does', () => {
+  const offers = ['global', '0_10', '0_2', '1_0'].map((task) =>
+    offer({ task, sizeBytes: task === '0_10' ? 900 : 300 }),
+  );
+  expect(short(planRestore(offers, [], TERMS))).toEqual(['0_2 warm', '0_10 cold no_space', '1_0 warm', 'global warm']);
+});
+
+test('law: every task is decided once, nothing that is too old, foreign or too large is installed', () => {
+  const tasks = fc.constantFrom('0_0', '0_1', '1_0', 'global');
+  const offers = fc.array(
+    fc.record({
+      task: tasks,
+      at: fc.bigInt({ min: 0n, max: 3n }),
+      quality: fc.constantFrom('clean' as const, 'live' as const),
+      stateTimeMs: fc.integer({ min: NOW_MS - 30 * HOUR_MS, max: NOW_MS }),
+      sizeBytes: fc.integer({ min: 0, max: 600 }),
+      n: fc.integer({ min: 1, max: 9 }),
+    }),
+  );
+  const locals = fc.uniqueArray(fc.record({ task: tasks, at: fc.bigInt({ min: 0n, max: 3n }), valid: fc.boolean() }), {
+    selector: ({ task }) => task,
+  });
+  const guarantee = fc.constantFrom('at_least_once' as const, 'exactly_once_v2' as const, 'auto' as const);
+  fc.assert(
+    fc.property(offers, locals, guarantee, (given, here, under) => {
+      const volume = here.map(({ valid, ...fields }) => local({ ...fields, ...(valid ? {} : { verdict: refused }) }));
+      const plans = planRestore(given.map(offer), volume, { ...TERMS, guarantee: under });
+      const all = new Set([...given, ...here].map(({ task }) => task));
+      expect([plans.length, new Set(plans.map(({ task }) => task))]).toEqual([all.size, all]);
+      const warm = plans.flatMap((plan) => (plan.kind === 'warm' ? [plan.offer] : []));
+      expect(warm.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBeLessThanOrEqual(TERMS.bytesMax);
+      for (const { stateTimeMs, quality } of warm) {
+        expect(NOW_MS - stateTimeMs).toBeLessThanOrEqual(TERMS.maxAgeMs);
+        expect(quality === 'clean' || under === 'at_least_once').toBe(true);
+      }
+      for (const plan of plans)
+        if (plan.kind === 'local' && plan.why === undefined) expect(plan.local.verdict.kind).toBe('valid');
+    }),
+    { numRuns: 300 },
+  );
+});
