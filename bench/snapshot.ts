@@ -10,6 +10,8 @@ import { promisify } from 'node:util';
 import { APPLICATION_ID, type BenchState, layOutBenchState } from './state.ts';
 
 const MAIN = resolve(import.meta.dirname, '../dist/main.js');
+/** As the installed command starts itself. */
+const NODE_FLAGS = ['--max-semi-space-size=2'];
 const GIB_TASKS = 4;
 const LARGE_TASKS = 16;
 const GIB = 2 ** 30;
@@ -111,7 +113,7 @@ async function warmstate(
     'json',
   ];
   const startedMs = performance.now();
-  const { stdout } = await run(process.execPath, ['-r', preload, MAIN, ...command, ...flags, ...rest], {
+  const { stdout } = await run(process.execPath, [...NODE_FLAGS, '-r', preload, MAIN, ...command, ...flags, ...rest], {
     maxBuffer: 64 * 2 ** 20,
   });
   const wallS = (performance.now() - startedMs) / 1000;

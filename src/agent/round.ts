@@ -199,10 +199,16 @@ export class Round {
       const captured = makeEntry(taken, contents, this.#origin);
       const entry = previous === undefined ? captured : this.#choose(previous, captured);
       this.#entries.set(task, entry);
-      for (const { sizeBytes } of taken.stored.values()) this.#reusedBytes += sizeBytes;
+      for (const content of taken.stored.values())
+        if (!this.#wasSentNow(content)) this.#reusedBytes += content.sizeBytes;
       this.#setResult(task, 'captured', { entry, why: leftOut(taken) });
     }
     await this.#release();
+  }
+
+  /** Sent ahead in this very round, rather than found in the repository. */
+  #wasSentNow({ objects }: Pick<StoredFile, 'objects'>): boolean {
+    return objects.some(({ key }) => key.includes(`/data/${this.#attempt.name.epoch}/`));
   }
 
   async #release(): Promise<void> {
