@@ -1,13 +1,12 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CAPTURE_TRIES_MAX } from '../../src/capture/capture.ts';
 import { CaptureSession } from '../support/capture-session.ts';
+import { Deleter, type Deletion } from '../support/deleter.ts';
 import { deleteInDirectoryOrder, layOutAgain } from '../support/deletion.ts';
 import { LiveWriter } from '../support/live-writer.ts';
 
@@ -15,7 +14,7 @@ import { LiveWriter } from '../support/live-writer.ts';
 const VOLUMES = { disk: tmpdir(), tmpfs: '/dev/shm' } as const;
 type Volume = keyof typeof VOLUMES;
 
-/** Deletions under the eyes of a capture loop, on both volumes together; set DELETED_TASK_ROUNDS for another number. */
+/** Deletions, on both volumes together, each with a look that falls into it; set DELETED_TASK_ROUNDS for another number. */
 const ROUNDS = Number(process.env['DELETED_TASK_ROUNDS'] ?? 10_000);
 
 const MODES = [
@@ -72,40 +71,59 @@ test.for(MODES)(
   },
 );
 
+/** So often the whole directory is looked at in peace, which must be accepted. */
+const ROUNDS_PER_PEACE = 100;
+
 test.for(['disk', 'tmpfs'] as const)(
-  'a capture loop beside deletions on %s accepts only whole tasks',
+  'a look beside a deletion on %s accepts nothing but the whole task',
   async (volume) => {
     const task = join(rootOf(volume), 'state/orders/0_3');
-    const template = join(rootOf(volume), 'template');
-    layOutAgain(template, task);
-    const whole = await imageOnce(task);
-    for (const _ of deleteInDirectoryOrder(task));
-
-    const program = resolve(import.meta.dirname, '../support/bin/delete-task.ts');
-    const deleter = spawn(process.execPath, [program, template, task, String(ROUNDS / 2)], { stdio: 'inherit' });
-    const exited = once(deleter, 'exit');
+    await using deleter = new Deleter(join(rootOf(volume), 'template'), task);
+    await using forgetful = new CaptureSession(task, { remembers: false });
+    await using remembering = new CaptureSession(task, { remembers: true });
     const counts: Record<string, number> = {};
     const smaller = new Set<string>();
-    try {
-      await using forgetful = new CaptureSession(task, { remembers: false });
-      await using remembering = new CaptureSession(task, { remembers: true });
-      for (let turn = 0; deleter.exitCode === null && deleter.signalCode === null; turn++) {
-        const session = turn % 2 === 0 ? forgetful : remembering;
-        const { outcome, image } = await lookAt(session, turn % 3 === 0 ? CAPTURE_TRIES_MAX : 1);
+    const unseen: number[] = [];
+    let whole = '';
+    for (let round = 0; round < ROUNDS / 2; round++) {
+      await deleter.awaitWhole();
+      const session = round % 2 === 0 ? forgetful : remembering;
+      if (round % ROUNDS_PER_PEACE === 0) {
+        const image = imageOf(await lookAt(session, 1));
+        expect(image).toBe(whole || image);
+        whole = image;
+      }
+      const seen = await lookDuring(deleter.delete(), () => lookAt(session, round % 3 === 0 ? CAPTURE_TRIES_MAX : 1));
+      if (!seen.duringDeletion) unseen.push(round);
+      for (const { outcome, image } of seen.found) {
         counts[outcome] = (counts[outcome] ?? 0) + 1;
         if (image !== undefined && image !== whole) smaller.add(image);
-        await delay(outcome === 'gone' ? 1 : 0);
       }
-      expect(await exited).toEqual([0, null]);
-    } finally {
-      deleter.kill('SIGKILL');
     }
     console.log(volume, ROUNDS / 2, JSON.stringify(counts));
-    expect([...smaller]).toEqual([]);
-    expect(counts['accepted']).toBeGreaterThan(ROUNDS / 100);
-    expect(counts['being_deleted']).toBeGreaterThan(ROUNDS / 100);
+    expect({ smaller: [...smaller], unseen }).toEqual({ smaller: [], unseen: [] });
   },
 );
+
+/** Looks again and again until the deletion is over; says whether some look fell, at least in part, into it. */
+async function lookDuring(
+  deletion: Promise<Deletion>,
+  look: () => Promise<Found>,
+): Promise<{ readonly found: readonly Found[]; readonly duringDeletion: boolean }> {
+  const found: Found[] = [];
+  const spans: { readonly fromMs: number; readonly toMs: number }[] = [];
+  let over = false;
+  const ended = deletion.finally(() => {
+    over = true;
+  });
+  while (!over) {
+    const fromMs = performance.timeOrigin + performance.now();
+    found.push(await look());
+    spans.push({ fromMs, toMs: performance.timeOrigin + performance.now() });
+  }
+  const { beganMs, endedMs } = await ended;
+  return { found, duringDeletion: spans.some(({ fromMs, toMs }) => fromMs < endedMs && toMs > beganMs) };
+}
 
 interface Found {
   /** `accepted`, `gone`, or the reason of the refusal. */
@@ -130,11 +148,6 @@ async function lookAt(session: CaptureSession, triesMax: number): Promise<Found>
 function imageOf(found: Found): string {
   if (found.image === undefined) throw new Error(`the whole task is not accepted: ${found.outcome}`);
   return found.image;
-}
-
-async function imageOnce(task: string): Promise<string> {
-  await using session = new CaptureSession(task, { remembers: false });
-  return imageOf(await lookAt(session, 1));
 }
 
 function rootOf(volume: Volume): string {

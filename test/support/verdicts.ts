@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { realFiles } from '../../src/base/file-access.ts';
 import { captureTask } from '../../src/capture/capture.ts';
@@ -43,13 +42,6 @@ export function judgeSight(
     installedQuality: undefined,
   });
   return { verdicts: [atLeastOnce, exactlyOnce].map(wordOf), memory };
-}
-
-/** The verdicts at first sight. */
-export async function verdictsOf(applicationDirectory: string, task: string): Promise<readonly string[]> {
-  const seen = await lookAtTask(applicationDirectory, task);
-  if (seen.kind === 'refused') return [seen.why.reason, seen.why.reason];
-  return judgeSight(seen.sight, { applicationId: basename(applicationDirectory) }).verdicts;
 }
 
 function wordOf(verdict: Verdict): string {
