@@ -112,11 +112,11 @@ async function lookDuring(
 ): Promise<{ readonly found: readonly Found[]; readonly duringDeletion: boolean }> {
   const found: Found[] = [];
   const spans: { readonly fromMs: number; readonly toMs: number }[] = [];
-  let over = false;
+  const progress = { isOver: false };
   const ended = deletion.finally(() => {
-    over = true;
+    progress.isOver = true;
   });
-  while (!over) {
+  while (!progress.isOver) {
     const fromMs = performance.timeOrigin + performance.now();
     found.push(await look());
     spans.push({ fromMs, toMs: performance.timeOrigin + performance.now() });
