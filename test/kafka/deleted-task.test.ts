@@ -112,16 +112,15 @@ async function lookDuring(
 ): Promise<{ readonly found: readonly Found[]; readonly duringDeletion: boolean }> {
   const found: Found[] = [];
   const spans: { readonly fromMs: number; readonly toMs: number }[] = [];
-  const progress = { isOver: false };
-  const ended = deletion.finally(() => {
-    progress.isOver = true;
-  });
-  while (!progress.isOver) {
-    const fromMs = performance.timeOrigin + performance.now();
-    found.push(await look());
-    spans.push({ fromMs, toMs: performance.timeOrigin + performance.now() });
-  }
-  const { beganMs, endedMs } = await ended;
+  const over = new AbortController();
+  const lookUntilOver = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      const fromMs = performance.timeOrigin + performance.now();
+      found.push(await look());
+      spans.push({ fromMs, toMs: performance.timeOrigin + performance.now() });
+    }
+  };
+  const [{ beganMs, endedMs }] = await Promise.all([deletion.finally(() => over.abort()), lookUntilOver()]);
   return { found, duringDeletion: spans.some(({ fromMs, toMs }) => fromMs < endedMs && toMs > beganMs) };
 }
 
