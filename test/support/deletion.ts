@@ -1,24 +1,46 @@
-import { copyFileSync, linkSync, mkdirSync, opendirSync, rmdirSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import {
+  copyFileSync,
+  type Dirent,
+  linkSync,
+  mkdirSync,
+  opendirSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
-/** Deletes as Kafka's Utils.delete: depth first, in the order in which the file system lists; yields after each step. */
-export function* deleteInDirectoryOrder(directory: string): Generator<string, void> {
-  const listing = opendirSync(directory);
-  try {
-    for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
-      const path = join(directory, entry.name);
-      if (entry.isDirectory()) {
-        yield* deleteInDirectoryOrder(path);
-        continue;
-      }
-      unlinkSync(path);
-      yield path;
+/** As the file system lists, which Kafka follows; or by name, oldest segment first, which another one may list. */
+type DeletionOrder = 'listed' | 'by-name';
+
+/** Deletes as Kafka's Utils.delete, depth first; yields what it removed after each step. */
+export function* deleteInDirectoryOrder(directory: string, order: DeletionOrder = 'listed'): Generator<string, void> {
+  for (const entry of entriesOf(directory, order)) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) {
+      yield* deleteInDirectoryOrder(path, order);
+      continue;
     }
-  } finally {
-    listing.closeSync();
+    unlinkSync(path);
+    yield path;
   }
   rmdirSync(directory);
   yield directory;
+}
+
+/** Node's readdir sorts, its opendir does not. */
+function entriesOf(directory: string, order: DeletionOrder): readonly Dirent[] {
+  if (order === 'by-name') return readdirSync(directory, { withFileTypes: true });
+  const listing = opendirSync(directory);
+  try {
+    const entries: Dirent[] = [];
+    for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) entries.push(entry);
+    return entries;
+  } finally {
+    listing.closeSync();
+  }
 }
 
 /**
@@ -33,21 +55,16 @@ export function layOutAgain(template: string, target: string): void {
 
 function copyTree(source: string, target: string, mtimeSeconds: number): void {
   mkdirSync(target);
-  const listing = opendirSync(source);
-  try {
-    for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) {
-      const [from, to] = [join(source, entry.name), join(target, entry.name)];
-      if (entry.isDirectory()) {
-        copyTree(from, to, mtimeSeconds);
-      } else if (entry.name === '.checkpoint') {
-        copyFileSync(from, to);
-        utimesSync(to, mtimeSeconds, mtimeSeconds);
-      } else {
-        linkSync(from, to);
-      }
+  for (const entry of entriesOf(source, 'listed')) {
+    const [from, to] = [join(source, entry.name), join(target, entry.name)];
+    if (entry.isDirectory()) {
+      copyTree(from, to, mtimeSeconds);
+    } else if (entry.name === '.checkpoint') {
+      copyFileSync(from, to);
+      utimesSync(to, mtimeSeconds, mtimeSeconds);
+    } else {
+      linkSync(from, to);
     }
-  } finally {
-    listing.closeSync();
   }
   utimesSync(target, mtimeSeconds, mtimeSeconds);
 }

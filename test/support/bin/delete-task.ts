@@ -4,8 +4,8 @@
 import { renameSync } from 'node:fs';
 import { deleteInDirectoryOrder, layOutAgain } from '../deletion.ts';
 
-/** Between two steps: one deletion of 60 files takes some 15 ms; Kafka's own take 3 to 65. */
-const STEP_PAUSE_MS_MAX = 0.25;
+/** Between two steps: one deletion of 30 files takes some 15 ms; Kafka's own take 3 to 65. */
+const STEP_PAUSE_MS_MAX = 0.5;
 /** In one round of twenty the deletion stands still once, as in a pause of the garbage collector. */
 const STANDSTILL_SHARE = 0.05;
 const STANDSTILL_MS = 25;
@@ -25,7 +25,7 @@ function layOut(): void {
 
 function deleteTask(): void {
   sleep(Math.random() * DELAY_MS_MAX);
-  const standstillAtStep = Math.random() < STANDSTILL_SHARE ? Math.floor(Math.random() * 60) : undefined;
+  const standstillAtStep = Math.random() < STANDSTILL_SHARE ? Math.floor(Math.random() * 30) : undefined;
   const beganMs = nowMs();
   let step = 0;
   for (const _ of deleteInDirectoryOrder(task)) {
