@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { SnapshotResult } from '../agent/snapshot-result.ts';
 import { Failure } from '../base/failure.ts';
 import { describeBytes, describeCount, describeDuration } from '../base/quantity.ts';
@@ -38,7 +38,7 @@ export async function tellStory(parts: DemoParts): Promise<void> {
     closedMs: parts.nowMs() - AGE_MS,
   });
   print(
-    `The state directory of a real Kafka Streams ${first.version} application, recorded after ${first.records.toLocaleString('en-US')} records.\n` +
+    `State of a real Kafka Streams ${first.version} application, recorded after ${describeCount(first.records, 'record')}.\n` +
       'Everything below happens now, on this machine, with a directory as store.\n',
   );
 
@@ -47,7 +47,7 @@ export async function tellStory(parts: DemoParts): Promise<void> {
 
   chapter('Snapshot');
   const full = await parts.snapshot();
-  print(renderSent(full, parts.look()));
+  print(renderSent(full));
 
   const second = await layOutState(parts.recordings, 'second', {
     stateDir: parts.stateDir,
@@ -55,7 +55,7 @@ export async function tellStory(parts: DemoParts): Promise<void> {
   });
   chapter(`The application goes on: ${describeCount(second.records - first.records, 'record')} more. Snapshot again`);
   const incremental = await parts.snapshot();
-  print(renderSent(incremental, parts.look()));
+  print(renderSent(incremental));
   print(
     `  ${share(incremental.bytesUploaded, full.bytesUploaded)} of the first: what did not change is neither read nor sent\n`,
   );
@@ -64,20 +64,22 @@ export async function tellStory(parts: DemoParts): Promise<void> {
     `  once more, with nothing new: ${describeBytes(idle.bytesRead)} read, ${describeBytes(idle.bytesUploaded)} sent\n`,
   );
 
-  const before = await hashState(parts.stateDir);
+  const before = await lookAt(parts);
   await loseDisk(parts);
   chapter('The pod is lost, and its disk with it. Restore');
   const restored = await parts.restore();
   print(renderRestored(restored, parts.look()));
-  print(renderComparison(before, await hashState(parts.stateDir)));
+  print(renderComparison(before, await lookAt(parts)));
 
   chapter('One bit in the store goes wrong. Restore once more');
   const victim = largestTable(await parts.entries());
   await flipBit(join(parts.repositoryDir, victim.key));
   await loseDisk(parts);
-  print(renderDamage(await parts.restore(), victim, parts.look()));
+  const partial = await parts.restore();
+  print(renderDamage(partial, victim, parts.look()));
+  print(renderRest(before, await lookAt(parts), victim.task));
 
-  print('\nNext: warmstate inspect on a state directory of yours, warmstate --help, docs/configuration.md\n');
+  print('\nNext: warmstate inspect DIR (a state.dir of yours); docs/configuration.md\n');
 }
 
 /** The application was closed so long before the snapshot. */
@@ -86,6 +88,17 @@ const AGE_MS = 1000;
 function openBook({ print, look }: DemoParts): (title: string) => void {
   let number = 0;
   return (title) => print(`\n${paint(`${++number}. ${title}`, 'heading', look())}\n`);
+}
+
+/** All that a restore has to bring back. */
+interface Sight {
+  readonly tasks: Inspection['tasks'];
+  /** sha256 by path. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+async function lookAt({ inspect, stateDir }: DemoParts): Promise<Sight> {
+  return { tasks: (await inspect()).tasks, files: await hashState(stateDir) };
 }
 
 async function loseDisk({ stateDir }: DemoParts): Promise<void> {
@@ -118,14 +131,14 @@ function renderStores({ tasks }: Inspection, look: Look): string {
   );
 }
 
-function renderSent(result: SnapshotResult, look: Look): string {
+function renderSent(result: SnapshotResult): string {
   const captured = result.tasks.filter(({ outcome }) => outcome === 'captured');
   const qualities = [...new Set(captured.map(({ quality }) => quality))].join(', ');
   const lines = [
     `${captured.length} of ${describeCount(result.tasks.length, 'task')} captured, ${qualities}`,
     `${describeBytes(result.bytesRead)} read, ${describeBytes(result.bytesUploaded)} sent as ${describeCount(result.objectsUploaded, 'object')}, ${describeDuration(result.durationMs)}`,
   ];
-  return indent(`${lines.map((line) => paint(line, undefined, look)).join('\n')}\n`);
+  return indent(`${lines.join('\n')}\n`);
 }
 
 function renderRestored({ tasks, bytesDownloaded, durationMs }: RestoreResult, look: Look): string {
@@ -138,7 +151,7 @@ function renderRestored({ tasks, bytesDownloaded, durationMs }: RestoreResult, l
   const rows = tasks.flatMap(({ task, decision, offsets }) =>
     [...offsets].map(([changelog, offset], index) => [
       index === 0 ? task : '',
-      index === 0 ? decision : '',
+      index > 0 ? '' : decision === 'warm' ? { text: decision, tone: 'good' as const } : decision,
       changelog,
       String(offset),
     ]),
@@ -149,14 +162,70 @@ function renderRestored({ tasks, bytesDownloaded, durationMs }: RestoreResult, l
   return indent(`${renderTable(columns, rows, look)}${summary}\n`);
 }
 
-/** What counts: that every file is what it was. Older OPTIONS files are not needed and stay behind. */
-function renderComparison(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string {
-  const lost = [...before.keys()].filter((path) => !after.has(path) && !path.includes('/OPTIONS-'));
-  const same = [...after].filter(([path, hash]) => before.get(path) === hash).length;
-  if (lost.length > 0 || same !== after.size)
-    throw wrong(`${lost.length} files are missing, ${after.size - same} differ`);
-  const tables = [...after.keys()].filter((path) => path.endsWith('.sst')).length;
-  return indent(`${same} of ${after.size} files are identical byte for byte, among them all ${tables} tables\n`);
+/** What counts: that every store, offset and file is what it was. */
+function renderComparison(before: Sight, after: Sight): string {
+  const [storesBefore, storesAfter] = [storesOf(before.tasks), storesOf(after.tasks)];
+  const complete = countSame(storesBefore, storesAfter);
+  const [offsetsBefore, offsetsAfter] = [offsetsOf(before.tasks), offsetsOf(after.tasks)];
+  const offsets = countSame(offsetsBefore, offsetsAfter);
+  const needed = withoutOlderOptions(before.files);
+  const same = countSame(needed, after.files);
+  const isWhole =
+    complete === Math.max(storesBefore.size, storesAfter.size) &&
+    offsets === Math.max(offsetsBefore.size, offsetsAfter.size) &&
+    same === Math.max(needed.size, after.files.size);
+  if (!isWhole) {
+    throw wrong(
+      `of ${storesBefore.size} stores ${complete} came back, of ${offsetsBefore.size} offsets ${offsets}, of ${needed.size} files ${same}`,
+    );
+  }
+  const tables = [...after.files.keys()].filter((path) => path.endsWith('.sst')).length;
+  return indent(
+    `${complete} of ${storesBefore.size} stores complete, ${offsets} of ${offsetsBefore.size} offsets as they were\n` +
+      `${same} of ${needed.size} files identical byte for byte, among them all ${tables} tables\n`,
+  );
+}
+
+/** Of the task that is cold nothing may be there, of the others everything. */
+function renderRest(before: Sight, after: Sight, coldTask: string): string {
+  const isOfOthers = (path: string): boolean => !path.startsWith(`${APPLICATION_ID}/${coldTask}/`);
+  const others = new Map([...before.files].filter(([path]) => isOfOthers(path)));
+  const needed = withoutOlderOptions(others);
+  const same = countSame(needed, after.files);
+  if (same !== needed.size || same !== after.files.size)
+    throw wrong(`beside ${coldTask}, ${same} of ${needed.size} files came back, and ${after.files.size} are there`);
+  return indent(
+    `${same} of ${needed.size} files of the other tasks identical, nothing of ${coldTask} installed\n` +
+      'Kafka Streams does not notice such a bit in a table: it runs, entries missing\n',
+  );
+}
+
+/** RocksDB keeps older OPTIONS files that it never reads: only the newest of a directory, which sorts last, travels. */
+function withoutOlderOptions(files: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const options = [...files.keys()].filter((path) => path.includes('/OPTIONS-')).sort();
+  const older = new Set(options.filter((path, index) => dirname(path) === dirname(options[index + 1] ?? '')));
+  return new Map([...files].filter(([path]) => !older.has(path)));
+}
+
+/** A line of facts per store, by task and name. */
+function storesOf(tasks: Inspection['tasks']): ReadonlyMap<string, string> {
+  return new Map(
+    tasks.flatMap(({ task, stores }) =>
+      stores.map(({ name, kind, tables, sizeBytes }) => [`${task}/${name}`, `${kind} ${tables} ${sizeBytes}`] as const),
+    ),
+  );
+}
+
+function offsetsOf(tasks: Inspection['tasks']): ReadonlyMap<string, bigint> {
+  return new Map(
+    tasks.flatMap(({ task, offsets }) =>
+      [...offsets].map(([partition, offset]) => [`${task}/${partition}`, offset] as const),
+    ),
+  );
+}
+
+function countSame<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): number {
+  return [...before].filter(([key, value]) => after.get(key) === value).length;
 }
 
 interface Victim {
@@ -183,10 +252,9 @@ function renderDamage({ tasks }: RestoreResult, victim: Victim, look: Look): str
   if (damaged === undefined || damaged.task !== victim.task || cold.length > 1)
     throw wrong('the damage was not noticed');
   const lines = [
-    `the object of ${victim.file.path} of task ${victim.task} (${describeBytes(victim.file.sizeBytes)}) has one bit flipped`,
-    `${paint(`${damaged.task} starts cold`, 'warning', look)}: ${damaged.why?.reason}, and is replayed by Kafka Streams as it would be without warmstate`,
+    `in the object of ${victim.file.path} of task ${victim.task} (${describeBytes(victim.file.sizeBytes)})`,
+    `${paint(`${damaged.task} starts cold`, 'warning', look)} (${damaged.why?.reason}): replayed in full, as without warmstate`,
     `${tasks.length - cold.length} of ${describeCount(tasks.length, 'task')} warm`,
-    'Kafka Streams itself would have opened that table without a word, with entries missing',
   ];
   return indent(`${lines.join('\n')}\n`);
 }
