@@ -25,7 +25,7 @@ const LAYOUTS = ['mixed', 'windowed'] as const;
 
 const CASES = LAYOUTS.flatMap((layout) =>
   (['disk', 'tmpfs'] as const).flatMap((volume) =>
-    (['listed', 'by-name'] as const).flatMap((order) =>
+    (['listed', 'oldest-first'] as const).flatMap((order) =>
       [false, true].map((remembers) => ({ layout, volume, order, remembers })),
     ),
   ),

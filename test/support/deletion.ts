@@ -12,8 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-/** As the file system lists, which Kafka follows; or by name, oldest segment first, which another one may list. */
-type DeletionOrder = 'listed' | 'by-name';
+/** As the file system lists, which Kafka follows; or as another one might: oldest segment first, .checkpoint last. */
+type DeletionOrder = 'listed' | 'oldest-first';
 
 /** Deletes as Kafka's Utils.delete, depth first; yields what it removed after each step. */
 export function* deleteInDirectoryOrder(directory: string, order: DeletionOrder = 'listed'): Generator<string, void> {
@@ -30,9 +30,14 @@ export function* deleteInDirectoryOrder(directory: string, order: DeletionOrder 
   yield directory;
 }
 
-/** Node's readdir sorts, its opendir does not. */
 function entriesOf(directory: string, order: DeletionOrder): readonly Dirent[] {
-  if (order === 'by-name') return readdirSync(directory, { withFileTypes: true });
+  if (order === 'oldest-first') {
+    const names = readdirSync(directory, { withFileTypes: true }); // Sorted by name, which opendir does not.
+    return [
+      ...names.filter(({ name }) => name !== '.checkpoint'),
+      ...names.filter(({ name }) => name === '.checkpoint'),
+    ];
+  }
   const listing = opendirSync(directory);
   try {
     const entries: Dirent[] = [];
