@@ -1,21 +1,19 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Broker } from '../support/kafka/broker.ts';
-import { type Restoration, StreamsApp, type StreamsAppOptions } from '../support/kafka/streams-app.ts';
+import { departuresFromDelta, totalsOf } from '../support/kafka/delta.ts';
+import { type Guarantee, type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
 import type { Load } from '../support/model.ts';
-import { warmstate } from '../support/warmstate.ts';
 
+/** The records of all lives together span less than the windows' retention: no release may pass over any of them. */
 const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 1800, payloadBytes: 60 };
-/** More than 10,000 changelog records in each task of the first subtopology: enough for a checkpoint while it runs. */
-const FIRST = 24_000;
-const WHILE_RUNNING = 20_000;
-const AFTER_THE_LOSS = 1500;
 const PARTITIONS = 2;
 /** Of two subtopologies, and the global one. */
-const TASKS = 2 * PARTITIONS + 1;
+const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
 const DURATION_MS_MAX = 25 * 60_000;
+const LOOKS_MAX = 40;
 
 const ended = new AbortController();
 const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(DURATION_MS_MAX)]);
@@ -34,176 +32,123 @@ afterAll(async () => {
   await held.disposeAsync();
 });
 
-interface TaskResult {
-  readonly task: string;
-  readonly outcome: string;
-  readonly decision: string;
-  readonly quality: string | null;
-  readonly reason: string | null;
-  readonly offsets: Readonly<Record<string, string>>;
+function openApp(kind: string, version: string, guarantee: Guarantee): Promise<ProtectedApp> {
+  const name = `${kind}-${version.replaceAll('.', '-')}-${guarantee}`;
+  return ProtectedApp.open({ name, version, guarantee, broker, load: LOAD, partitions: PARTITIONS, directory, signal });
 }
 
-type Guarantee = StreamsAppOptions['guarantee'];
+describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, at_least_once', (version) => {
+  const FIRST = 24_000;
+  const FEW = FIRST + 1000;
+  /** Each task of the first subtopology writes more than 10,000 changelog records: enough for a checkpoint while it runs. */
+  const WHILE_RUNNING = FEW + 20_000;
+  const AFTER_THE_LOSS = WHILE_RUNNING + 1500;
 
-/** One application with its topics, its state directory and its repository. */
-class Setting {
-  readonly name: string;
-  readonly options: StreamsAppOptions;
-  readonly #arguments: readonly string[];
-
-  constructor(name: string, version: string, guarantee: Guarantee) {
-    this.name = name;
-    const stateDir = join(directory, name);
-    // Small write buffers: tables are flushed between two checkpoints, as in a busy store of the usual size.
-    this.options = {
-      version,
-      guarantee,
-      broker,
-      applicationId: name,
-      topics: name,
-      stateDir,
-      writeBufferBytes: 64 * 1024,
-      cacheBytes: 0,
-      signal,
-    };
-    const flags = {
-      'state-dir': stateDir,
-      'application-id': name,
-      'processing-guarantee': guarantee,
-      destination: `file://${directory}/repository`,
-      instance: 'pod-0',
-      lineage: 'test',
-      output: 'json',
-    };
-    this.#arguments = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
-  }
-
-  async open(): Promise<void> {
-    await mkdir(this.options.stateDir, { recursive: true });
-    await broker.createTopics(this.name, PARTITIONS);
-  }
-
-  feed(from: number, count: number): Promise<void> {
-    return broker.feed(this.name, LOAD, { from, to: from + count });
-  }
-
-  async snapshot(): Promise<{ readonly tasks: readonly TaskResult[]; readonly bytesUploaded: number }> {
-    const { code, stdout, stderr } = await warmstate(['snapshot', ...this.#arguments]);
-    if (code !== 0) throw new Error(`snapshot ended with ${code}: ${stderr}`);
-    return JSON.parse(stdout);
-  }
-
-  async restore(): Promise<readonly TaskResult[]> {
-    const { code, stdout, stderr } = await warmstate(['restore', ...this.#arguments, '--on-failure', 'fail']);
-    if (code !== 0) throw new Error(`restore ended with ${code}: ${stderr}`);
-    return JSON.parse(stdout).tasks;
-  }
-
-  restoreUnderLock(): ReturnType<typeof warmstate> {
-    return warmstate(['restore', ...this.#arguments, '--on-failure', 'fail']);
-  }
-
-  /** What a pod without a volume goes through. */
-  async loseDisk(): Promise<void> {
-    await rm(this.options.stateDir, { recursive: true });
-    await mkdir(this.options.stateDir);
-  }
-}
-
-/** Where every persistent store has to begin, by changelog partition, from what restore said it installed. */
-function startsOf(tasks: readonly TaskResult[]): ReadonlyMap<string, bigint> {
-  const starts = tasks.flatMap(({ task, offsets }) =>
-    Object.entries(offsets).map(
-      ([changelog, offset]) => [changelog, BigInt(offset) + (task === 'global' ? 0n : 1n)] as const,
-    ),
-  );
-  return new Map(starts);
-}
-
-/** Holds what Kafka Streams said of its restoration against what was installed. */
-function expectDeltaOnly(
-  restorations: readonly Restoration[],
-  starts: ReadonlyMap<string, bigint>,
-  { guarantee, mayStartLater }: { readonly guarantee: Guarantee; readonly mayStartLater: (store: string) => boolean },
-): void {
-  const persistent = restorations.filter(({ store }) => store !== 'mem');
-  expect(new Set(persistent.map(({ changelog }) => changelog))).toEqual(new Set(starts.keys()));
-  for (const { store, changelog, startingOffset, endingOffset, totalRestored } of persistent) {
-    const start = starts.get(changelog) ?? -1n;
-    if (mayStartLater(store)) expect(startingOffset, `${store} ${changelog}`).toBeGreaterThanOrEqual(start);
-    else expect(startingOffset, `${store} ${changelog}`).toBe(start);
-    // Under exactly-once a transaction ends in a marker, which has an offset and is no record.
-    if (guarantee === 'at_least_once')
-      expect(totalRestored, `${store} ${changelog}`).toBe(endingOffset - startingOffset);
-    else expect(totalRestored, `${store} ${changelog}`).toBeLessThanOrEqual(endingOffset - startingOffset);
-  }
-  for (const { changelog, startingOffset, endingOffset, totalRestored } of restorations.filter(
-    ({ store }) => store === 'mem',
-  )) {
-    expect(startingOffset, changelog).toBe(0n);
-    expect(totalRestored, changelog).toBeGreaterThan(((endingOffset - startingOffset) * 9n) / 10n);
-  }
-}
-
-function restoredOf(restorations: readonly Restoration[]): Record<string, bigint> {
-  const sums: Record<string, bigint> = {};
-  for (const { store, totalRestored } of restorations) sums[store] = (sums[store] ?? 0n) + totalRestored;
-  return sums;
-}
-
-/** From 4.2 on Kafka Streams passes over records of windows that have expired. */
-const windowsMayStartLater = (version: string) => (store: string) => version.startsWith('4.') && store === 'win';
-
-describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, at-least-once', (version) => {
   test('is snapshot while it runs and writes, killed, and comes back warm: only the delta is replayed', async () => {
-    const setting = new Setting(`live-${version.replaceAll('.', '-')}`, version, 'at_least_once');
-    await setting.open();
-    await setting.feed(0, FIRST);
+    const app = await openApp('live', version, 'at_least_once');
+    await app.feed(0, FIRST);
     {
-      await using application = await StreamsApp.start(setting.options);
+      await using application = await app.start();
       await application.caughtUp(FIRST, LOAD);
       await application.close();
     }
-    expect((await setting.snapshot()).tasks.map(({ outcome }) => outcome)).toEqual(
-      Array.from({ length: TASKS }, () => 'captured'),
+    const first = await app.snapshot();
+    expect(first.tasks.map(({ task, outcome, quality }) => [task, outcome, quality])).toEqual(
+      TASKS.map((task) => [task, 'captured', 'clean']),
     );
-    let fed = FIRST;
-    const qualities = new Set<string | null>();
+    let live: readonly string[] = [];
     {
-      await using application = await StreamsApp.start(setting.options);
-      const refused = await setting.restoreUnderLock();
-      expect([refused.code, refused.stderr]).toEqual([4, expect.stringContaining('an application holds it')]);
+      await using application = await app.start();
+      expect(await app.inspect()).toMatchObject({ running: true, tasks: TASKS.map((task) => ({ task })) });
+      await expectRestoreToKeepOff(app);
 
-      const feeding = setting.feed(fed, WHILE_RUNNING);
-      fed += WHILE_RUNNING;
-      // Beside the running application, until something was captured that it had written since its checkpoint.
-      for (let look = 0; look < 40 && !qualities.has('live'); look++) {
-        for (const { quality } of (await setting.snapshot()).tasks) qualities.add(quality);
-      }
+      await app.feed(FIRST, FEW);
+      await application.caughtUp(FEW, LOAD);
+      await expectOnlyNewTablesSent(app, first);
+
+      const feeding = app.feed(FEW, WHILE_RUNNING);
+      for (let look = 0; look < LOOKS_MAX && live.length === 0; look++)
+        live = liveSince((await app.snapshot()).tasks, first.tasks);
       await feeding;
-      await application.caughtUp(fed, LOAD);
+      await application.caughtUp(WHILE_RUNNING, LOAD);
       await application.kill();
     }
-    expect(qualities).toContain('live');
+    expect(live, 'tasks captured with tables beyond a checkpoint that was written while it ran').not.toEqual([]);
 
-    await setting.loseDisk();
-    await setting.feed(fed, AFTER_THE_LOSS);
-    fed += AFTER_THE_LOSS;
-    const tasks = await setting.restore();
-    const starts = startsOf(tasks);
-    expect(tasks.filter(({ decision }) => decision !== 'warm')).toEqual([]);
-    expect(tasks).toHaveLength(TASKS);
-
-    await using application = await StreamsApp.start(setting.options);
-    await application.caughtUp(fed, LOAD);
-    expectDeltaOnly(application.restorations, starts, {
-      guarantee: 'at_least_once',
-      mayStartLater: windowsMayStartLater(version),
-    });
-    expect(await application.differencesFrom(fed, LOAD)).toEqual([]);
-    console.log(`${setting.name} replayed`, restoredOf(application.restorations));
+    await app.loseDisk();
+    await app.feed(WHILE_RUNNING, AFTER_THE_LOSS);
+    const installed = await app.restore();
+    expect(installed.map(({ task, decision }) => [task, decision])).toEqual(TASKS.map((task) => [task, 'warm']));
+    {
+      await using application = await app.start();
+      await application.caughtUp(AFTER_THE_LOSS, LOAD);
+      expect(departuresFromDelta(application.restorations, installed, 'at_least_once')).toEqual([]);
+      expect(await application.differencesFrom(AFTER_THE_LOSS, LOAD)).toEqual([]);
+      const totals = totalsOf(application.restorations);
+      // It was captured in mid-work: something was written since, and much before.
+      expect(totals.agg).toBeGreaterThan(0n);
+      expect(totals.agg).toBeLessThan(BigInt(WHILE_RUNNING * 0.8));
+      expect(totals.mem).toBe(BigInt(WHILE_RUNNING * 0.8));
+      console.log(`live ${version} replayed`, totals);
+      await application.kill();
+    }
+    await expectStaleStoreToShow(app, { snapshot: first.snapshot ?? '', task: live[0] ?? '', records: AFTER_THE_LOSS });
   });
 });
+
+/** The tasks whose tables go beyond their checkpoint, and whose checkpoint goes beyond the one that was captured before. */
+function liveSince(tasks: readonly PrintedTask[], before: readonly PrintedTask[]): readonly string[] {
+  const offsetOf = (all: readonly PrintedTask[], task: string, changelog: string): bigint =>
+    BigInt(all.find((one) => one.task === task)?.offsets[changelog] ?? '-1');
+  const live = tasks.filter(({ task, quality }) => quality === 'live' && task.startsWith('0_'));
+  return live
+    .filter(({ task, offsets }) =>
+      Object.entries(offsets).every(([changelog, offset]) => BigInt(offset) > offsetOf(before, task, changelog)),
+    )
+    .map(({ task }) => task);
+}
+
+async function expectRestoreToKeepOff(app: ProtectedApp): Promise<void> {
+  expect(await app.tryRestore('fail')).toMatchObject({
+    code: 4,
+    stderr: expect.stringContaining('an application holds it'),
+  });
+  expect(await app.tryRestore('continue')).toMatchObject({
+    code: 0,
+    stdout: 'not restored: the application starts cold\n',
+  });
+}
+
+async function expectOnlyNewTablesSent(
+  app: ProtectedApp,
+  first: { readonly snapshot: string | null; readonly bytesUploaded: number },
+): Promise<void> {
+  const second = await app.snapshot();
+  const before = await app.tablesOf(first.snapshot ?? '');
+  const after = await app.tablesOf(second.snapshot ?? '');
+  const kept = [...after].filter(([table]) => before.has(table));
+  expect(kept.length).toBeGreaterThan(0);
+  expect(kept).toEqual(kept.map(([table]) => [table, before.get(table)]));
+  expect(second.bytesUploaded).toBeLessThan(first.bytesUploaded / 2);
+}
+
+/** What a wrong restore looks like: windows of an older snapshot below the checkpoint of a newer one. */
+async function expectStaleStoreToShow(
+  app: ProtectedApp,
+  wrong: { readonly snapshot: string; readonly task: string; readonly records: number },
+): Promise<void> {
+  await app.loseDisk();
+  await app.restore();
+  const older = `${app.stateDir}-older`;
+  await app.restore({ snapshot: wrong.snapshot, to: older });
+  const store = join(app.name, wrong.task, 'win');
+  await rm(join(app.stateDir, store), { recursive: true });
+  await cp(join(older, store), join(app.stateDir, store), { recursive: true });
+  await using application = await app.start();
+  await application.caughtUp(wrong.records, LOAD);
+  const differences = await application.differencesFrom(wrong.records, LOAD);
+  expect(new Set(differences.map((line) => line.split(' ')[0]))).toEqual(new Set(['win']));
+}
 
 describe.for([
   { version: '3.9.2', guarantee: 'at_least_once' },
@@ -211,50 +156,81 @@ describe.for([
   { version: '4.2.2', guarantee: 'at_least_once' },
   { version: '4.2.2', guarantee: 'exactly_once_v2' },
 ] as const)('Kafka Streams $version, $guarantee', ({ version, guarantee }) => {
+  const FIRST = 12_000;
+  const SINCE = FIRST + 4000;
+  const AFTER_THE_LOSS = SINCE + 1500;
+
   test('is snapshot after a clean close and comes back warm on an empty disk', async () => {
-    const setting = new Setting(`clean-${version.replaceAll('.', '-')}-${guarantee}`, version, guarantee);
-    await setting.open();
-    await setting.feed(0, FIRST);
-    let whileRunning: readonly TaskResult[];
+    const app = await openApp('clean', version, guarantee);
+    await app.feed(0, FIRST);
     {
-      await using application = await StreamsApp.start(setting.options);
+      await using application = await app.start();
       await application.caughtUp(FIRST, LOAD);
-      whileRunning = (await setting.snapshot()).tasks;
       await application.close();
     }
-    // What is captured of a running exactly-once application is nothing that a transaction may still take back.
-    if (guarantee === 'exactly_once_v2') {
-      expect(whileRunning.filter(({ quality }) => quality === 'live')).toEqual([]);
-      const reasons = whileRunning.flatMap(({ reason }) => reason ?? []);
-      // In its first life a task has a checkpoint without offsets, or none; its windows are new.
-      expect(['exactly_once_running', 'no_offset', 'changing']).toEqual(expect.arrayContaining(reasons));
+    const closed = await app.snapshot();
+    expect(closed.tasks.map(({ task, quality }) => [task, quality])).toEqual(TASKS.map((task) => [task, 'clean']));
+    {
+      await using application = await app.start();
+      await app.feed(FIRST, SINCE);
+      await application.caughtUp(SINCE, LOAD);
+      await application.kill();
     }
-    const closed = await setting.snapshot();
-    expect(closed.tasks.map(({ quality }) => quality)).toEqual(Array.from({ length: TASKS }, () => 'clean'));
+    await app.loseDisk();
+    await app.feed(SINCE, AFTER_THE_LOSS);
+    const installed = await app.restore();
+    expect(offsetsOf(installed)).toEqual(offsetsOf(closed.tasks));
 
-    await setting.loseDisk();
-    await setting.feed(FIRST, AFTER_THE_LOSS);
-    const fed = FIRST + AFTER_THE_LOSS;
-    const starts = startsOf(await setting.restore());
-    await using application = await StreamsApp.start(setting.options);
-    await application.caughtUp(fed, LOAD);
-    expectDeltaOnly(application.restorations, starts, { guarantee, mayStartLater: windowsMayStartLater(version) });
-    expect(await application.differencesFrom(fed, LOAD)).toEqual([]);
+    await using application = await app.start();
+    await application.caughtUp(AFTER_THE_LOSS, LOAD);
+    expect(departuresFromDelta(application.restorations, installed, guarantee)).toEqual([]);
+    const written = BigInt(SINCE - FIRST);
+    // Without a record that a transaction took back: also under exactly-once every total is known.
+    expect(totalsOf(application.restorations)).toEqual({
+      agg: (written * 8n) / 10n,
+      win: (written * 8n) / 10n,
+      tab: written / 10n,
+      glob: BigInt(AFTER_THE_LOSS - FIRST) / 10n,
+      mem: BigInt(SINCE * 0.8),
+    });
+    expect(await application.differencesFrom(AFTER_THE_LOSS, LOAD)).toEqual([]);
     // The comparison sees a single record.
-    expect(await application.differencesFrom(fed - 2, LOAD)).not.toEqual([]);
-    console.log(`${setting.name} replayed`, restoredOf(application.restorations));
+    expect(await application.differencesFrom(AFTER_THE_LOSS - 2, LOAD)).not.toEqual([]);
+    console.log(`clean ${version} ${guarantee} replayed`, totalsOf(application.restorations));
   });
 });
 
-test('Kafka Streams 4.3.1 keeps its offsets inside RocksDB and is left cold', async () => {
-  const setting = new Setting('column-family-4-3-1', '4.3.1', 'at_least_once');
-  await setting.open();
-  await setting.feed(0, 2000);
-  {
-    await using application = await StreamsApp.start(setting.options);
-    await application.caughtUp(2000, LOAD);
-    await application.close();
-  }
-  const { tasks, bytesUploaded } = await setting.snapshot();
-  expect([new Set(tasks.map(({ reason }) => reason)), bytesUploaded]).toEqual([new Set(['no_offset']), 0]);
+function offsetsOf(tasks: readonly PrintedTask[]): Readonly<Record<string, PrintedTask['offsets']>> {
+  return Object.fromEntries(tasks.map(({ task, offsets }) => [task, offsets]));
+}
+
+describe('Kafka Streams 4.3.1, offsets inside RocksDB', () => {
+  const RECORDS = 4000;
+
+  test('is not captured, running or closed, and starts cold: nothing wrong is restored', async () => {
+    const app = await openApp('column-family', '4.3.1', 'at_least_once');
+    await app.feed(0, RECORDS);
+    const refused = TASKS.map((task) => [task, 'uncapturable', 'no_offset']);
+    {
+      await using application = await app.start();
+      await application.caughtUp(RECORDS, LOAD);
+      const running = await app.snapshot();
+      expect(running.tasks.map(({ task, outcome, reason }) => [task, outcome, reason])).toEqual(refused);
+      await application.close();
+    }
+    const closed = await app.snapshot();
+    expect(closed.tasks.map(({ task, outcome, reason }) => [task, outcome, reason])).toEqual(refused);
+    expect(closed.bytesUploaded).toBe(0);
+
+    await app.loseDisk();
+    expect(await app.restore()).toEqual([]);
+    await using application = await app.start();
+    await application.caughtUp(RECORDS, LOAD);
+    expect(totalsOf(application.restorations)).toMatchObject({
+      agg: BigInt(RECORDS * 0.8),
+      tab: BigInt(RECORDS / 10),
+      glob: BigInt(RECORDS / 10),
+    });
+    expect(await application.differencesFrom(RECORDS, LOAD)).toEqual([]);
+  });
 });

@@ -1,0 +1,159 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Load } from '../model.ts';
+import { type Ended, warmstate } from '../warmstate.ts';
+import type { Broker } from './broker.ts';
+import { StreamsApp, type StreamsAppOptions } from './streams-app.ts';
+
+export type Guarantee = StreamsAppOptions['guarantee'];
+
+/** One task as `snapshot` (outcome) and `restore` (decision) print it. */
+export interface PrintedTask {
+  readonly task: string;
+  readonly outcome?: 'captured' | 'unchanged' | 'carried' | 'uncapturable';
+  readonly decision?: 'warm' | 'local' | 'cold';
+  readonly quality: string | null;
+  readonly reason: string | null;
+  readonly offsets: Readonly<Record<string, string>>;
+}
+
+export interface PrintedSnapshot {
+  readonly snapshot: string | null;
+  readonly tasks: readonly PrintedTask[];
+  readonly bytesUploaded: number;
+}
+
+interface PrintedDocument {
+  readonly tasks: readonly {
+    readonly task: string;
+    readonly stores: readonly { readonly files: readonly PrintedFile[] }[];
+  }[];
+}
+
+interface PrintedFile {
+  readonly path: string;
+  readonly sha256: string;
+  readonly objects: readonly string[];
+}
+
+export interface ProtectedAppOptions {
+  readonly name: string;
+  readonly version: string;
+  readonly guarantee: Guarantee;
+  readonly broker: Broker;
+  readonly load: Load;
+  readonly partitions: number;
+  /** The state directory and the repository lie below it. */
+  readonly directory: string;
+  readonly signal: AbortSignal;
+}
+
+/** A real application and the real warmstate beside it: with topics, a state directory and a repository of its own. */
+export class ProtectedApp {
+  readonly name: string;
+  readonly stateDir: string;
+  readonly #options: ProtectedAppOptions;
+  readonly #flags: Readonly<Record<string, string>>;
+
+  private constructor(options: ProtectedAppOptions) {
+    const { name, guarantee, directory } = options;
+    this.name = name;
+    this.#options = options;
+    this.stateDir = join(directory, name);
+    this.#flags = {
+      'state-dir': this.stateDir,
+      'application-id': name,
+      'processing-guarantee': guarantee,
+      destination: `file://${directory}/repository`,
+      instance: 'pod-0',
+      lineage: 'test',
+      output: 'json',
+    };
+  }
+
+  static async open(options: ProtectedAppOptions): Promise<ProtectedApp> {
+    const app = new ProtectedApp(options);
+    await mkdir(app.stateDir);
+    await options.broker.createTopics(options.name, options.partitions);
+    return app;
+  }
+
+  start(options: { readonly commitIntervalMs?: number } = {}): Promise<StreamsApp> {
+    const { name, version, guarantee, broker, signal } = this.#options;
+    return StreamsApp.start({
+      version,
+      guarantee,
+      broker,
+      applicationId: name,
+      topics: name,
+      stateDir: this.stateDir,
+      // Small write buffers: tables are flushed between two checkpoints, as in a busy store of the usual size.
+      writeBufferBytes: 64 * 1024,
+      cacheBytes: 0,
+      ...options,
+      signal,
+    });
+  }
+
+  feed(from: number, to: number): Promise<void> {
+    return this.#options.broker.feed(this.#options.name, this.#options.load, { from, to });
+  }
+
+  async snapshot(): Promise<PrintedSnapshot> {
+    return JSON.parse(await this.#succeed('snapshot', this.#flags));
+  }
+
+  /** Fills the state directory, or `to`; from `snapshot` if it is named. */
+  async restore(choice: { readonly snapshot?: string; readonly to?: string } = {}): Promise<readonly PrintedTask[]> {
+    const flags = { ...this.#flags, 'on-failure': 'fail', ...choice };
+    return JSON.parse(await this.#succeed('restore', flags)).tasks;
+  }
+
+  /** However it ends. */
+  tryRestore(onFailure: 'continue' | 'fail'): Promise<Ended> {
+    const flags = { ...this.#flags, 'on-failure': onFailure, output: 'text' };
+    return warmstate(['restore', ...argumentsOf(flags)], { signal: this.#options.signal });
+  }
+
+  async inspect(): Promise<{ readonly running: boolean | null; readonly tasks: readonly { readonly task: string }[] }> {
+    const flags = without(this.#flags, ['processing-guarantee', 'destination', 'instance', 'lineage']);
+    return JSON.parse(await this.#succeed('inspect', flags));
+  }
+
+  /** In which objects a snapshot has each table, by the table's place and its hash. */
+  async tablesOf(snapshot: string): Promise<ReadonlyMap<string, readonly string[]>> {
+    const flags = without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']);
+    const { tasks }: PrintedDocument = JSON.parse(await this.#succeed('show', flags, [snapshot]));
+    const files = tasks.flatMap(({ task, stores }) =>
+      stores.flatMap((store) => store.files.map((file) => ({ task, ...file }))),
+    );
+    const tables = files.filter(({ path }) => path.endsWith('.sst'));
+    return new Map(tables.map(({ task, path, sha256, objects }) => [`${task} ${path} ${sha256}`, objects]));
+  }
+
+  /** What a pod without a volume goes through. */
+  async loseDisk(): Promise<void> {
+    await rm(this.stateDir, { recursive: true });
+    await mkdir(this.stateDir);
+  }
+
+  async #succeed(
+    command: string,
+    flags: Readonly<Record<string, string>>,
+    operands: readonly string[] = [],
+  ): Promise<string> {
+    const { code, stdout, stderr } = await warmstate([command, ...operands, ...argumentsOf(flags)], {
+      signal: this.#options.signal,
+    });
+    if (code !== 0) throw new Error(`${command} ended with ${code}: ${stderr}`);
+    return stdout;
+  }
+}
+
+function argumentsOf(flags: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
+}
+
+function without(flags: Readonly<Record<string, string>>, names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(flags).filter(([flag]) => !names.includes(flag)));
+}
