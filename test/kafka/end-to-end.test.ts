@@ -1,10 +1,11 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Broker } from '../support/kafka/broker.ts';
 import { departuresFromDelta, totalsOf } from '../support/kafka/delta.ts';
 import { type Guarantee, type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
+import type { StreamsApp } from '../support/kafka/streams-app.ts';
 import type { Load } from '../support/model.ts';
 
 /** The records of all lives together span less than the windows' retention: no release may pass over any of them. */
@@ -14,6 +15,9 @@ const PARTITIONS = 2;
 const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
 const DURATION_MS_MAX = 25 * 60_000;
 const LOOKS_MAX = 40;
+const COMMIT_TIMEOUT_MS = 60_000;
+/** Of the end of one transaction, one for each changelog. */
+const MARKERS_MAX = 100n;
 
 const ended = new AbortController();
 const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(DURATION_MS_MAX)]);
@@ -83,6 +87,7 @@ describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, at_least_once', (version) =>
       await using application = await app.start();
       await application.caughtUp(AFTER_THE_LOSS, LOAD);
       expect(departuresFromDelta(application.restorations, installed, 'at_least_once')).toEqual([]);
+      expect(departuresFromDelta(application.restorations, first.tasks, 'at_least_once')).not.toEqual([]);
       expect(await application.differencesFrom(AFTER_THE_LOSS, LOAD)).toEqual([]);
       const totals = totalsOf(application.restorations);
       // It was captured in mid-work: something was written since, and much before.
@@ -202,6 +207,92 @@ describe.for([
 
 function offsetsOf(tasks: readonly PrintedTask[]): Readonly<Record<string, PrintedTask['offsets']>> {
   return Object.fromEntries(tasks.map(({ task, offsets }) => [task, offsets]));
+}
+
+describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, exactly_once_v2, while it runs', (version) => {
+  const FIRST = 12_000;
+  const WHILE_RUNNING = FIRST + 8000;
+  const IN_MID_WORK = WHILE_RUNNING + 12_000;
+
+  test('gives nothing that a transaction may take back, and killed in mid-work comes back with what was committed', async () => {
+    const app = await openApp('transactions', version, 'exactly_once_v2');
+    await app.feed(0, FIRST);
+    {
+      await using application = await app.start();
+      await application.caughtUp(FIRST, LOAD);
+      const newborn = transactional((await app.snapshot()).tasks);
+      expect(newborn.map(({ outcome, quality }) => [outcome, quality])).toEqual(
+        newborn.map(() => ['uncapturable', null]),
+      );
+      // The checkpoint that a release may write before it opens the stores names no offset and is older than they are.
+      const reasons = newborn.map(({ reason }) => reason);
+      expect(['exactly_once_running', 'no_offset', 'changing']).toEqual(expect.arrayContaining(reasons));
+      await application.close();
+    }
+    const closed = transactional((await app.snapshot()).tasks);
+    {
+      await using application = await app.start({ commitIntervalMs: 2000 });
+      const feeding = app.feed(FIRST, WHILE_RUNNING);
+      const reasons = new Set<string | null>();
+      for (let look = 0; look < LOOKS_MAX && !reasons.has('exactly_once_running'); look++) {
+        const tasks = transactional((await app.snapshot()).tasks);
+        expect(tasks.map(({ quality }) => quality)).toEqual(tasks.map(() => 'clean'));
+        expect(offsetsOf(tasks)).toEqual(offsetsOf(closed));
+        for (const { reason } of tasks) reasons.add(reason);
+      }
+      expect(reasons).toContain('exactly_once_running');
+      await feeding;
+      await application.caughtUp(WHILE_RUNNING, LOAD);
+
+      await killInTransaction(app, application, { from: WHILE_RUNNING, to: IN_MID_WORK });
+    }
+    await app.loseDisk();
+    const installed = await app.restore();
+    expect(offsetsOf(transactional(installed))).toEqual(offsetsOf(closed));
+    await using application = await app.start();
+    await application.caughtUp(IN_MID_WORK, LOAD);
+    expect(departuresFromDelta(application.restorations, installed, 'exactly_once_v2')).toEqual([]);
+    expect(await application.differencesFrom(IN_MID_WORK, LOAD)).toEqual([]);
+    console.log(`transactions ${version} replayed`, totalsOf(application.restorations));
+  });
+});
+
+/** Into the global store no transaction writes. */
+function transactional(tasks: readonly PrintedTask[]): readonly PrintedTask[] {
+  return tasks.filter(({ task }) => task !== 'global');
+}
+
+/** Right after a commit, as soon as records of the next transaction are in the changelogs. */
+async function killInTransaction(
+  app: ProtectedApp,
+  application: StreamsApp,
+  range: { readonly from: number; readonly to: number },
+): Promise<void> {
+  const middle = (range.from + range.to) / 2;
+  const waiting = { timeout: COMMIT_TIMEOUT_MS, interval: 20 };
+  const before = await committedSum(app);
+  await app.feed(range.from, middle);
+  await vi.waitUntil(async () => (await committedSum(app)) > before, waiting);
+  const written = await endSum(`${app.name}-.*-changelog`);
+  await app.feed(middle, range.to);
+  await vi.waitUntil(async () => (await endSum(`${app.name}-.*-changelog`)) > written + MARKERS_MAX, waiting);
+  await application.kill();
+  const fed = await endSum(`${app.name}-(input|table)`);
+  expect(await committedSum(app), 'records committed before the kill').toBeLessThan(fed);
+}
+
+async function committedSum(app: ProtectedApp): Promise<bigint> {
+  return sum(await broker.committedOffsets(app.name));
+}
+
+/** Of all partitions of the topics whose whole name matches. */
+async function endSum(topics: string): Promise<bigint> {
+  const pattern = new RegExp(`^${topics}-\\d+$`);
+  return sum(new Map([...(await broker.endOffsets())].filter(([partition]) => pattern.test(partition))));
+}
+
+function sum(offsets: ReadonlyMap<string, bigint>): bigint {
+  return offsets.values().reduce((total, offset) => total + offset, 0n);
 }
 
 describe('Kafka Streams 4.3.1, offsets inside RocksDB', () => {
