@@ -27,21 +27,20 @@ export class Broker {
     const classPath = await brokerClassPath();
     const [port, controllerPort] = await freePorts();
     const bootstrap = `127.0.0.1:${port}`;
+    await using started = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), 'warmstate-broker-'));
+    started.defer(() => rm(directory, { recursive: true, force: true }));
     const properties = join(directory, 'server.properties');
     await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory }));
-    const java = await ControlledProcess.start('warmstate.Broker', {
-      classPath,
-      settings: { properties, bootstrap, clusterId: CLUSTER_ID },
-    });
-    const broker = new Broker(bootstrap, java, directory, signal);
-    try {
-      await broker.#java.request('/end-offsets', {}, signal);
-    } catch (error) {
-      await broker[Symbol.asyncDispose]();
-      throw error;
-    }
-    return broker;
+    const java = started.use(
+      await ControlledProcess.start('warmstate.Broker', {
+        classPath,
+        settings: { properties, bootstrap, clusterId: CLUSTER_ID },
+      }),
+    );
+    await java.request('/end-offsets', {}, signal);
+    started.move();
+    return new Broker(bootstrap, java, directory, signal);
   }
 
   /** Creates `<topics>-input`, `<topics>-table` (with `partitions`) and `<topics>-global` (with two). */
