@@ -27,9 +27,14 @@ export async function loadLegacy(
   },
 ): Promise<Legacy> {
   const { signal, instance } = where;
-  const report = await readRestoreReport(where.stateDir, where.files, repository.notice);
+  const { application, lineage } = repository.keys;
+  const left = await readRestoreReport(where.stateDir, where.files, repository.notice);
+  // Several applications may share a state directory; what a restore left for another says nothing of this one.
+  const report = left?.application === application ? left : undefined;
+  // Snapshots of another history tell what lies here, but are none to go on from.
+  const names = report?.lineage === lineage ? report.installed.map(({ snapshot }) => snapshot) : [];
   const restored = new Map<string, SnapshotDocument>();
-  for (const name of new Set((report?.installed ?? []).map(({ snapshot }) => snapshot))) {
+  for (const name of new Set(names)) {
     const document = await unlessUnusable(`the snapshot ${name} that was restored`, where.emit, () =>
       loadDocument(repository, parseSnapshotName(name), { signal }),
     );
@@ -63,8 +68,9 @@ export function teachTables({ base, restored, report }: Legacy, known: KnownTabl
   for (const document of [...restored.values(), ...(base === undefined ? [] : [base])]) {
     for (const file of [...document.entries.flatMap(filesOfEntry), ...document.ahead]) known.learn(file);
   }
-  for (const { device, files } of report?.installed ?? []) {
-    for (const file of files) known.learnAt({ ...file, device }, file);
+  // Only what a document of this repository names is known to lie in it.
+  for (const { device, files, snapshot } of report?.installed ?? []) {
+    if (restored.has(snapshot)) for (const file of files) known.learnAt({ ...file, device }, file);
   }
 }
 
