@@ -50,7 +50,8 @@ function factsOf({ capture, quality }: LookedAt, origin: EntryOrigin): Omit<Entr
     task: capture.task,
     quality,
     layout: 'file',
-    stateTimeMs: Math.floor(origin.toStoreTimeMs(writtenMs)),
+    // Not later than the capture, whatever a clock that ran ahead has stamped: it would never grow old.
+    stateTimeMs: Math.floor(origin.toStoreTimeMs(Math.min(writtenMs, capture.capturedAtMs))),
     capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
     capturedBy: origin.capturedBy,
     offsets: offsetsOf(capture),
