@@ -98,10 +98,9 @@ async function attemptTask(task: string, terms: TaskTerms, tools: TaskTools): Pr
   const first = await lookAt(task, { terms, tools, isKnown: () => true, earlier: undefined });
   if (first.kind === 'gone') return first;
   if (first.kind === 'refused') {
-    const tables =
-      first.capture !== undefined && WORTH_SENDING_AHEAD.has(first.why.reason) ? tablesOf(first.capture) : [];
+    await using capture = first.capture;
+    const tables = capture !== undefined && WORTH_SENDING_AHEAD.has(first.why.reason) ? tablesOf(capture) : [];
     const ahead = await sendAhead(join(terms.applicationDirectory, task), tables, tools);
-    await first.capture?.[Symbol.asyncDispose]();
     return { kind: 'refused', why: first.why, judgement: first.judgement, ahead };
   }
   await using scope = new AsyncDisposableStack();
@@ -221,8 +220,9 @@ async function sendPinned(
   const { task } = look.capture;
   const tables = travelling(look).flatMap((store) => store.tables);
   await mapBounded(tables, { limit: tools.concurrency, signal: tools.signal }, async (table, signal) => {
-    const known = table.source === undefined ? tools.known.find(table) : undefined;
-    if (known !== undefined) stored.set(table.path, known);
+    const known =
+      table.source === undefined ? tools.known.find(table) : await recognise(table, table.source, { ...tools, signal });
+    if (known !== undefined && (table.source === undefined || isKept(known, leave))) stored.set(table.path, known);
     else if (table.source === undefined) throw new Error(`bug: ${table.path} is neither known nor open`);
     else if (table.sizeBytes < SMALL_TABLE_BYTES)
       small.push({ entry: `${task}/${table.path}`, path: table.path, uid: table.uid, source: table.source });
@@ -241,6 +241,16 @@ async function sendPinned(
   }
   const held = how.scope.move();
   return { ...look, stored, small, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** A small table without an id by its content: read it must be, but not be sent. A large one is looked up when it is sent. */
+async function recognise(
+  { uid, sizeBytes }: PinnedTable,
+  source: PinnedSource,
+  { known, signal }: TaskTools,
+): Promise<StoredContent | undefined> {
+  if (uid !== undefined || sizeBytes >= SMALL_TABLE_BYTES) return undefined;
+  return known.findByHash(await hashSource(source, signal), sizeBytes);
 }
 
 /** The stores that have an offset, and so travel (C3). */
