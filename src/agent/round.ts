@@ -4,11 +4,12 @@ import type { FileAccess } from '../base/file-access.ts';
 import type { Capture } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
-import { chooseCarried, hasEqualOffsets, type Terms } from '../repository/best.ts';
+import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
 import { findInstalledQuality, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
+import { findInstalledTask } from '../repository/restore-result.ts';
 import type { Attempt, RepositoryWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
@@ -124,7 +125,9 @@ export class Round {
       guarantee: settings.processingGuarantee,
       contextOf: (capture: Capture) => this.#contextOf(capture, now.isRunning),
       isProgress: (look: LookedAt) =>
-        previous === undefined || this.#choose(previous, sketchEntry(look, this.#origin)) !== previous,
+        previous === undefined ||
+        (findUnfilled(previous, look) === undefined &&
+          this.#choose(previous, sketchEntry(look, this.#origin)) !== previous),
       previous,
       archiveUse: this.#archiveUse,
     };
@@ -164,7 +167,8 @@ export class Round {
   }
 
   /** Equal offsets are what is stored already; lesser ones, in a directory that was further, were thrown back by Kafka. */
-  #noteNoProgress(task: string, { capture }: LookedAt): void {
+  #noteNoProgress(task: string, look: LookedAt): void {
+    const { capture } = look;
     const previous = this.#previous.get(task);
     if (previous === undefined) throw new Error(`bug: ${task} made no progress over nothing`);
     this.#entries.set(task, previous);
@@ -174,12 +178,27 @@ export class Round {
       this.#setResult(task, 'unchanged', { entry: previous });
       return;
     }
-    const isSameDirectory = recallTask(this.#parts.legacy, capture.sight) !== undefined;
-    const why = isSameDirectory ? findRegression(previous.offsets, offsets) : undefined;
+    const unfilled = findUnfilled(previous, look);
+    if (unfilled !== undefined) {
+      const message = `${unfilled} has no offset yet: its store is still being filled`;
+      this.#setResult(task, 'carried', { entry: previous, why: { reason: 'no_offset', message } });
+      return;
+    }
+    const why = findRegression(this.#offsetsSeenIn(capture, previous), offsets);
     if (why !== undefined) {
       this.#parts.world.emit({ kind: 'notice', level: 'error', message: `${task} was thrown back: ${why.message}` });
     }
     this.#setResult(task, 'carried', { entry: previous, why });
+  }
+
+  /** What this very directory is known to have reached: as it was installed, and as it was captured since. */
+  #offsetsSeenIn({ sight }: Capture, previous: Entry): ReadonlyMap<string, bigint> {
+    const { report, base } = this.#parts.legacy;
+    if (recallTask({ base, report: undefined }, sight) !== undefined) {
+      const bornMs = this.#origin.toStoreTimeMs(Number(sight.facts.birthtimeNs / 1_000_000n));
+      if (previous.capturedAtMs >= bornMs) return previous.offsets;
+    }
+    return (report === undefined ? undefined : findInstalledTask(report, sight))?.offsets ?? new Map();
   }
 
   /** Sends what is small of the tasks taken until now, and makes their entries. */
@@ -196,7 +215,10 @@ export class Round {
         contents.set(path, { sizeBytes: source.sizeBytes, uid, ...sent });
       }
       const previous = this.#previous.get(task);
-      const captured = makeEntry(taken, contents, this.#origin);
+      const installed = this.#parts.legacy.report?.installed.find((one) => one.task === task);
+      const made = makeEntry(taken, contents, this.#origin);
+      // A2: also where the document that was installed from is gone by now.
+      const captured = installed === undefined ? made : keepStateTime(made, installed);
       const entry = previous === undefined ? captured : this.#choose(previous, captured);
       this.#entries.set(task, entry);
       for (const content of taken.stored.values())
@@ -277,6 +299,12 @@ export class Round {
       tainted ? [{ task, device, inode }] : [],
     );
   }
+}
+
+/** A changelog that the stored entry has and this look has not yet: a directory that is being filled again is no new topology. */
+function findUnfilled(previous: Entry, { capture }: LookedAt): string | undefined {
+  const unknown = capture.sight.checkpoint?.content.unknown;
+  return [...previous.offsets.keys()].find((changelog) => unknown?.has(changelog));
 }
 
 function findRegression(
