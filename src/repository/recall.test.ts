@@ -56,6 +56,12 @@ describe('what is remembered of a directory', () => {
     expect(verdict(sight, recallTask(kept, sight))).toBe('unclean_restart');
   });
 
+  test('is the taint that a restore found after the snapshot had looked (Q6)', () => {
+    const base = { seen: new Map([[sight.task, { ...seen, tainted: false }]]) };
+    const taints = [{ task: sight.task, device, inode }];
+    expect(recallTask({ base, report: { ...report, taints } }, sight)).toEqual(seen);
+  });
+
   test('is of an installed one what was installed: a live one that is opened becomes tainted (Q6)', () => {
     const file = { sizeBytes: 1, sha256: '', uid: undefined, objects: [], inode: 1n, mtimeNs: 1n, ctimeNs: 1n };
     const files = [{ ...file, path: 'rocksdb/agg/MANIFEST-000004' }];

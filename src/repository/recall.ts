@@ -46,10 +46,11 @@ export async function readRestoreReport(
 /** What is remembered of this very directory: of the last snapshot, or of its install. */
 export function recallTask({ base, report }: Recollection, sight: TaskSight): TaskMemory | undefined {
   const remembered = base?.seen.get(sight.task);
-  if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
+  const tainted = report !== undefined && isTaintedIn(report, sight);
+  // A restore may have seen it after the snapshot did: killed, with writes that no checkpoint covers.
+  if (remembered !== undefined && isAbout(remembered, sight)) return tainted ? { ...remembered, tainted } : remembered;
   if (report === undefined) return undefined;
   const installed = findInstalledTask(report, sight);
-  const tainted = isTaintedIn(report, sight);
   if (installed !== undefined) return { ...memoryOfInstalled(installed, report.timeMs), tainted };
   return tainted ? memoryOfTainted(sight, report.timeMs) : undefined;
 }
