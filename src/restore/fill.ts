@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { type Failure, isFailure } from '../base/failure.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { Failure, isFailure } from '../base/failure.ts';
 import type { CaptureTools } from '../capture/capture.ts';
 import type { Entry, SnapshotDocument } from '../repository/document.ts';
 import { formatSnapshotName, type SnapshotName } from '../repository/keys.ts';
@@ -7,12 +8,15 @@ import { summarise } from '../repository/record.ts';
 import { documentsOf, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
 import type { InstalledTask, RestoredTask } from '../repository/restore-result.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
-import type { Explanation } from '../streams/reason.ts';
+import type { ApplicationState } from '../streams/app-lock.ts';
+import type { Explanation, Reason } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { downloadFiles } from '../transfer/download.ts';
 import { diskSink, type PlacedFile } from '../transfer/sink.ts';
-import { type InstallTools, installTask, reuseLocalFiles, Staging } from './install.ts';
-import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+import type { DiskOperations } from './disk.ts';
+import { type InstallTools, installTask, reuseLocalFiles } from './install.ts';
+import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan, withoutOffer } from './plan.ts';
+import { Staging } from './staging.ts';
 
 export interface FillParts {
   readonly repository: Repository;
@@ -23,8 +27,19 @@ export interface FillParts {
   /** What to add to our clock for the store's. */
   readonly storeAheadMs: number;
   readonly place: { readonly applicationDirectory: string };
-  readonly settings: { readonly stateDir: string; readonly applicationId: string; readonly concurrency: number };
-  readonly tools: CaptureTools & { readonly store: ObjectStore; readonly random: { token(length: number): string } };
+  readonly settings: {
+    readonly stateDir: string;
+    readonly applicationId: string;
+    readonly concurrency: number;
+    /** The one snapshot that was asked for: no other serves in its place. */
+    readonly snapshot: string | undefined;
+  };
+  readonly tools: CaptureTools & {
+    readonly store: ObjectStore;
+    readonly disk: DiskOperations;
+    readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+    readonly random: { token(length: number): string };
+  };
 }
 
 export interface Filled {
@@ -32,7 +47,7 @@ export interface Filled {
   readonly installed: readonly InstalledTask[];
 }
 
-/** Documents before the newest that are looked through when a newer entry turns out to be damaged. */
+/** Documents of an epoch before the offered one that are looked through when that one's entry turns out to be damaged. */
 const PREDECESSORS_MAX = 8;
 
 /**
@@ -42,10 +57,7 @@ const PREDECESSORS_MAX = 8;
 export async function fill(plans: readonly TaskPlan[], parts: FillParts): Promise<Filled> {
   const work = new Work(parts);
   const warm = work.settle(plans);
-  if (warm.length > 0) {
-    await using staging = await Staging.open(parts.settings.stateDir, parts.tools.random.token(8));
-    await work.run(warm, staging);
-  }
+  if (warm.length > 0) await work.run(warm);
   parts.tools.emit({ kind: 'work-finished', work: 'download' });
   return work.filled();
 }
@@ -70,7 +82,8 @@ class Work {
   /** Per task what was found damaged: the snapshots that took the bytes, or the documents that cannot be read. */
   readonly #damaged = new Map<string, Map<string, Explanation>>();
   #offers: readonly OfferedEntry[];
-  #hasPredecessors = false;
+  /** Epochs whose documents before the offered one are among the offers by now. */
+  readonly #searched = new Set<string>();
 
   constructor(parts: FillParts) {
     this.#parts = parts;
@@ -83,9 +96,11 @@ class Work {
     return plans.filter((plan) => plan.kind === 'warm');
   }
 
-  async run(warm: readonly WarmPlan[], staging: Staging): Promise<void> {
-    let left = warm;
+  async run(warm: readonly WarmPlan[]): Promise<void> {
+    const { settings, tools } = this.#parts;
     try {
+      await using staging = await Staging.open(settings.stateDir, tools.random.token(8), tools.disk);
+      let left = warm;
       while (left.length > 0) {
         const failed = await this.#attempt(left, staging);
         left = failed.length === 0 ? [] : await this.#planAgain(failed);
@@ -93,11 +108,9 @@ class Work {
     } catch (error) {
       const why = reasonFor(error);
       if (why === undefined) throw error;
-      this.#parts.tools.emit({ kind: 'notice', level: 'error', message: why.message });
-      for (const plan of warm) {
-        if (!this.#results.has(plan.task))
-          this.#results.set(plan.task, describePlan({ kind: 'cold', task: plan.task, why }));
-      }
+      tools.emit({ kind: 'notice', level: 'error', message: why.message });
+      const left = warm.filter(({ task }) => !this.#results.has(task));
+      this.settle(left.map(({ task }) => withoutOffer(task, this.#localOf(task), why)));
     }
   }
 
@@ -106,7 +119,11 @@ class Work {
     return { tasks, installed: this.#installed };
   }
 
-  /** Downloads and installs what it can; returns the tasks of which something is damaged. */
+  #localOf(task: string): LocalTask | undefined {
+    return this.#parts.locals.find((local) => local.task === task);
+  }
+
+  /** Downloads and installs what it can; returns the tasks that are to be planned again. */
   async #attempt(plans: readonly WarmPlan[], staging: Staging): Promise<readonly string[]> {
     const { settings, tools } = this.#parts;
     const chosen = new Map<string, ChosenTask>();
@@ -170,6 +187,11 @@ class Work {
 
   async #install({ plan, entry }: ChosenTask, staging: Staging): Promise<void> {
     const { place, settings, storeAheadMs, tools } = this.#parts;
+    // The download took its time.
+    if ((await tools.askLock(place.applicationDirectory)) === 'running') {
+      const message = `cannot install ${plan.task}: an application holds ${place.applicationDirectory} by now`;
+      throw new Failure('conflict', message);
+    }
     const install: InstallTools = {
       ...tools,
       applicationDirectory: place.applicationDirectory,
@@ -191,15 +213,23 @@ class Work {
     try {
       const document = await this.#loadDocument(plan.offer);
       const entry = document.entries.find(({ task }) => task === plan.task);
-      if (entry !== undefined) return entry;
-      this.#noteDamage(plan.task, name, {
-        message: `the snapshot ${name} has no entry of ${plan.task}, though its record says so`,
-      });
+      if (entry === undefined) {
+        const message = `the snapshot ${name} has no entry of ${plan.task}, though its record says so`;
+        this.#noteDamage(plan.task, name, { message });
+      } else if (isAsOffered(entry, plan.offer)) return entry;
+      else this.#correctOffer(plan.offer, entry);
     } catch (error) {
       if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
       this.#noteDamage(plan.task, name, error);
     }
     return undefined;
+  }
+
+  /** The record said something else of this entry: what counts is the document, and the task is planned again by it. */
+  #correctOffer(offer: OfferedEntry, entry: Entry): void {
+    const message = `the record of ${offer.epoch} does not say of ${offer.task} what the snapshot ${formatSnapshotName(offer)} says`;
+    this.#parts.tools.emit({ kind: 'notice', level: 'warn', message });
+    this.#offers = this.#offers.map((one) => (one === offer ? { ...one, ...summarise(entry) } : one));
   }
 
   #loadDocument(name: SnapshotName): Promise<SnapshotDocument> {
@@ -234,7 +264,7 @@ class Work {
 
   /** The next best of what is not damaged, the predecessors of the newest documents included. */
   async #planAgain(tasks: readonly string[]): Promise<readonly WarmPlan[]> {
-    await this.#addPredecessors();
+    if (this.#parts.settings.snapshot === undefined) await this.#addPredecessors(tasks);
     const { locals, terms } = this.#parts;
     const usedBytes = [...this.#results.values()].reduce(
       (sum, { decision, sizeBytes }) => sum + (decision === 'warm' ? sizeBytes : 0),
@@ -254,26 +284,21 @@ class Work {
     return this.settle(plans);
   }
 
-  async #addPredecessors(): Promise<void> {
-    if (this.#hasPredecessors) return;
-    this.#hasPredecessors = true;
-    const { listing } = this.#parts;
-    const known = new Set(this.#offers.map((offer) => formatSnapshotName(offer)));
-    const older = listing.epochs
-      .flatMap((epoch) => documentsOf(listing, epoch).slice(1))
-      .filter((name) => !known.has(formatSnapshotName(name)));
-    const youngest = older.sort((left, right) =>
-      left.epoch < right.epoch ? 1 : left.epoch > right.epoch ? -1 : right.n - left.n,
-    );
-    for (const name of youngest.slice(0, PREDECESSORS_MAX)) {
-      const document = await this.#loadDocument(name).catch((error: unknown) => {
-        if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
-        return undefined; // Nothing is lost that was offered.
-      });
-      this.#offers = [
-        ...this.#offers,
-        ...(document?.entries ?? []).map((entry) => ({ ...summarise(entry), ...name, lives: false })),
-      ];
+  /** Offers what the epochs whose entries of these tasks are damaged had published before. */
+  async #addPredecessors(tasks: readonly string[]): Promise<void> {
+    const damaged = this.#offers.filter((offer) => tasks.includes(offer.task) && this.#objection(offer) !== undefined);
+    for (const { epoch, n } of damaged) {
+      if (this.#searched.has(epoch)) continue;
+      this.#searched.add(epoch);
+      const older = documentsOf(this.#parts.listing, epoch).filter((name) => name.n < n);
+      for (const name of older.slice(0, PREDECESSORS_MAX)) {
+        const document = await this.#loadDocument(name).catch((error: unknown) => {
+          if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
+          return undefined; // Nothing is lost that was offered.
+        });
+        const entries = document?.entries ?? [];
+        this.#offers = [...this.#offers, ...entries.map((entry) => ({ ...summarise(entry), ...name, lives: false }))];
+      }
     }
   }
 }
@@ -314,9 +339,19 @@ export function describePlan(plan: TaskPlan): RestoredTask {
   }
 }
 
-/** Why the tasks that are left start cold, or undefined for what is no Failure. */
+function isAsOffered(entry: Entry, offer: OfferedEntry): boolean {
+  return isDeepStrictEqual({ ...offer, ...summarise(entry) }, offer);
+}
+
+/** Why the tasks that are left are not made warm, or undefined for what is no Failure. */
 function reasonFor(error: unknown): Explanation | undefined {
-  if (!isFailure(error)) return undefined;
-  const reason = error.kind === 'deadline' ? 'deadline' : (error.detail ?? 'storage');
-  return { reason, message: error.message };
+  // The staging directory could not be removed either; why is in what came first.
+  const first: unknown = error instanceof SuppressedError ? error.suppressed : error;
+  if (!isFailure(first)) return undefined;
+  return { reason: reasonOf(first), message: first.message };
+}
+
+function reasonOf({ kind, detail }: Failure): Reason {
+  if (kind === 'deadline') return 'deadline';
+  return kind === 'conflict' ? 'application_running' : (detail ?? 'storage');
 }

@@ -1,6 +1,15 @@
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
-import { type Guarantee, judge, stateTimeMs, type Verdict, verdictUnder } from '../streams/quality.ts';
+import type { Taint } from '../repository/record.ts';
+import {
+  type Guarantee,
+  type Judgement,
+  judge,
+  stateTimeMs,
+  type TaskSight,
+  verdictUnder,
+} from '../streams/quality.ts';
+import { GLOBAL_TASK } from '../streams/state-directory.ts';
 import type { LocalTask } from './plan.ts';
 
 /** What lies on the volume already, judged as a capture would judge it. */
@@ -20,18 +29,12 @@ export async function lookAtVolume(
     const outcome = await captureTask(where, how.tools, { isKnown: () => true, triesMax: LOOKS_MAX });
     if (outcome.kind === 'gone') continue;
     if (outcome.kind === 'refused') {
-      locals.push({ task, verdict: outcome, offsets: new Map(), stateTimeMs: undefined, sizeBytes: 0 });
+      const nothing = { offsets: new Map(), unfilled: new Set<string>(), stateTimeMs: undefined, sizeBytes: 0 };
+      locals.push({ ...nothing, task, verdict: outcome, taint: undefined });
       continue;
     }
     await using capture = outcome.capture;
-    const writtenMs = stateTimeMs(capture.sight);
-    locals.push({
-      task,
-      verdict: judgeLocally(capture, how),
-      offsets: capture.sight.checkpoint?.content.offsets ?? new Map(),
-      stateTimeMs: writtenMs === undefined ? undefined : writtenMs + how.storeAheadMs,
-      sizeBytes: sizeOf(capture),
-    });
+    locals.push(describe(capture, how));
   }
   return locals;
 }
@@ -39,9 +42,26 @@ export async function lookAtVolume(
 /** Nobody holds the directory, so nothing moves that a second look would see otherwise. */
 const LOOKS_MAX = Math.min(3, CAPTURE_TRIES_MAX);
 
-function judgeLocally({ sight }: Capture, how: Parameters<typeof lookAtVolume>[1]): Verdict {
+function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): LocalTask {
+  const { sight, task } = capture;
+  const { processingGuarantee } = how.settings;
+  const judgement = judgeLocally(sight, how);
+  const writtenMs = stateTimeMs(sight);
+  return {
+    task,
+    verdict: verdictUnder(processingGuarantee, judgement),
+    offsets: sight.checkpoint?.content.offsets ?? new Map(),
+    unfilled: sight.checkpoint?.content.unknown ?? new Set(),
+    // Not later than now, whatever a clock that ran ahead has stamped.
+    stateTimeMs: writtenMs === undefined ? undefined : Math.min(writtenMs, how.tools.clock.nowMs()) + how.storeAheadMs,
+    sizeBytes: sizeOf(capture),
+    taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
+  };
+}
+
+function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1]): Judgement {
   const { settings, recollection, tools } = how;
-  const judgement = judge(sight, {
+  return judge(sight, {
     applicationId: settings.applicationId,
     nowMs: tools.clock.nowMs(),
     isRunning: false,
@@ -49,7 +69,17 @@ function judgeLocally({ sight }: Capture, how: Parameters<typeof lookAtVolume>[1
     memory: recallTask(recollection, sight),
     installedQuality: findInstalledQuality(recollection.report, sight),
   });
-  return verdictUnder(settings.processingGuarantee, judgement);
+}
+
+/**
+ * Q6: who starts the application now opens this directory anew. Over writes that no checkpoint covers that taints it,
+ * and nobody may be there to see it.
+ */
+function findTaint(sight: TaskSight, { memory }: Judgement): Taint | undefined {
+  const hasWrites = sight.databases.some(({ tables, greatestSequence }) => tables.length > 0 || greatestSequence > 0n);
+  const willBeTainted = sight.task !== GLOBAL_TASK && !memory.passed && hasWrites;
+  const { device, inode } = sight.facts;
+  return memory.tainted || willBeTainted ? { task: sight.task, device, inode } : undefined;
 }
 
 function sizeOf(capture: Capture): number {

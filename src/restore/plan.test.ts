@@ -39,8 +39,10 @@ function local(fields: Partial<LocalTask> & { readonly at?: bigint } = {}): Loca
     task: '0_0',
     verdict: { kind: 'valid', quality: 'clean' },
     offsets: new Map([['app-agg-changelog-0', at]]),
+    unfilled: new Set(),
     stateTimeMs: NOW_MS - HOUR_MS,
     sizeBytes: 100,
+    taint: undefined,
     ...rest,
   };
 }
@@ -50,6 +52,8 @@ function short(plans: readonly TaskPlan[]): readonly string[] {
 }
 
 const refused = { kind: 'refused', why: { reason: 'unclean_restart', message: 'tainted' } } as const;
+
+const rotten = () => ({ reason: 'damaged', message: 'rotten' }) as const;
 
 describe('one task', () => {
   test.each([
@@ -61,6 +65,41 @@ describe('one task', () => {
     ['further in the repository', [offer({ at: 101n })], [local()], {}, '0_0 warm'],
     ['refused on the volume, and offered', [offer()], [local({ at: 900n, verdict: refused })], {}, '0_0 warm'],
     ['refused on the volume, and nothing offered', [], [local({ verdict: refused })], {}, '0_0 cold unclean_restart'],
+    [
+      'refused on the volume, and what is offered is damaged',
+      [offer()],
+      [local({ verdict: refused })],
+      { objection: rotten },
+      '0_0 cold damaged',
+    ],
+    [
+      'further in the repository, but damaged there',
+      [offer({ at: 101n })],
+      [local()],
+      { objection: rotten },
+      '0_0 local',
+    ],
+    [
+      'further in the repository, but too large to be fetched',
+      [offer({ at: 101n, sizeBytes: 1001 })],
+      [local()],
+      {},
+      '0_0 local no_space',
+    ],
+    [
+      'further on the volume, but only half filled',
+      [offer({ offsets: new Map([...offer().offsets, ['app-win-changelog-0', 7n]]) })],
+      [local({ at: 101n, unfilled: new Set(['app-win-changelog-0']), stateTimeMs: NOW_MS })],
+      {},
+      '0_0 warm',
+    ],
+    [
+      'on the volume with other stores, and younger',
+      [offer({ offsets: new Map([...offer().offsets, ['app-win-changelog-0', 7n]]) })],
+      [local({ stateTimeMs: NOW_MS })],
+      {},
+      '0_0 local',
+    ],
     ['too old', [offer({ stateTimeMs: NOW_MS - 24 * HOUR_MS })], [], {}, '0_0 cold too_old'],
     [
       'live, for an exactly-once application',
@@ -133,8 +172,36 @@ test('law: every task is decided once, nothing that is too old, foreign or too l
         expect(NOW_MS - stateTimeMs).toBeLessThanOrEqual(TERMS.maxAgeMs);
         expect(quality === 'clean' || under === 'at_least_once').toBe(true);
       }
-      for (const plan of plans)
-        if (plan.kind === 'local' && plan.why === undefined) expect(plan.local.verdict.kind).toBe('valid');
+      for (const plan of plans) if (plan.kind === 'local') expect(plan.local.verdict.kind).toBe('valid');
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('law: what is installed is further than the volume, the best there is, and not what was objected to', () => {
+  const offers = fc.array(
+    fc.record({
+      at: fc.bigInt({ min: 0n, max: 4n }),
+      stateTimeMs: fc.integer({ min: NOW_MS - 24 * HOUR_MS, max: NOW_MS }),
+      n: fc.integer({ min: 1, max: 6 }),
+      lives: fc.boolean(),
+    }),
+    { minLength: 1 },
+  );
+  const here = fc.option(fc.bigInt({ min: 0n, max: 4n }), { nil: undefined });
+  fc.assert(
+    fc.property(offers, here, fc.uniqueArray(fc.integer({ min: 1, max: 6 })), (given, at, rotten) => {
+      const objection = ({ n }: OfferedEntry) =>
+        rotten.includes(n) ? ({ reason: 'damaged', message: `${n} is rotten` } as const) : undefined;
+      const terms = { ...TERMS, guarantee: 'exactly_once_v2', objection } as const;
+      const all = given.map(offer);
+      const [plan] = planRestore(all, at === undefined ? [] : [local({ at })], terms);
+      const offsetOf = (one: Pick<OfferedEntry, 'offsets'>): bigint => one.offsets.get('app-agg-changelog-0') ?? -1n;
+      const allowed = all.filter((one) => NOW_MS - one.stateTimeMs <= TERMS.maxAgeMs && objection(one) === undefined);
+      const furthest = allowed.reduce((most, one) => (offsetOf(one) > most ? offsetOf(one) : most), -1n);
+      const expected = furthest > (at ?? -1n) ? 'warm' : at === undefined ? 'cold' : 'local';
+      expect(plan?.kind).toBe(expected);
+      if (plan?.kind === 'warm') expect([offsetOf(plan.offer), objection(plan.offer)]).toEqual([furthest, undefined]);
     }),
     { numRuns: 300 },
   );

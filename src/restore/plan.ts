@@ -1,4 +1,5 @@
 import { best, hasEqualOffsets, type Offer, ranked, type Terms, whyNot } from '../repository/best.ts';
+import type { Taint } from '../repository/record.ts';
 import type { Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
@@ -19,9 +20,13 @@ export interface LocalTask {
   /** What it is worth for this application; refused where nobody should go on from it. */
   readonly verdict: Verdict;
   readonly offsets: ReadonlyMap<string, bigint>;
+  /** Changelog partitions that its checkpoint names without an offset: these stores are still being filled. */
+  readonly unfilled: ReadonlySet<string>;
   /** By the store's clock. */
   readonly stateTimeMs: number | undefined;
   readonly sizeBytes: number;
+  /** Of this directory, where an exactly-once application that is started over it would go on with aborted writes (Q6). */
+  readonly taint: Taint | undefined;
 }
 
 export interface PlanTerms extends Omit<Terms<OfferedEntry>, 'objection'> {
@@ -45,6 +50,11 @@ export type TaskPlan =
   | { readonly kind: 'local'; readonly task: string; readonly local: LocalTask; readonly why: Explanation | undefined }
   | { readonly kind: 'cold'; readonly task: string; readonly why: Explanation };
 
+/** What becomes of a task that cannot be made warm: what lies on the volume stays if it is worth something. */
+export function withoutOffer(task: string, local: LocalTask | undefined, why: Explanation): TaskPlan {
+  return local?.verdict.kind === 'valid' ? { kind: 'local', task, local, why } : { kind: 'cold', task, why };
+}
+
 /** Decides for every task that is offered, named or on the volume; in the order of the tasks. */
 export function planRestore(
   offers: readonly OfferedEntry[],
@@ -58,7 +68,7 @@ export function planRestore(
   const plans = tasks.map((task) =>
     planTask(task, { offers: offersOf.get(task) ?? [], local: localOf.get(task), terms }),
   );
-  return withinSpace(plans, terms.bytesMax);
+  return withinSpace(plans, localOf, terms.bytesMax);
 }
 
 function planTask(
@@ -74,8 +84,8 @@ function planTask(
   if (local?.verdict.kind === 'valid' && isBetterLocally(local, offer, terms))
     return { kind: 'local', task, local, why: undefined };
   if (offer !== undefined) return { kind: 'warm', task, offer, why: passedOver(offers, offer, terms) };
-  if (local !== undefined && local.verdict.kind === 'refused') return { kind: 'cold', task, why: local.verdict.why };
-  return { kind: 'cold', task, why: whyNothing(offers, terms) };
+  const isOnlyHere = local?.verdict.kind === 'refused' && offers.length === 0;
+  return { kind: 'cold', task, why: isOnlyHere ? local.verdict.why : whyNothing(offers, terms) };
 }
 
 function isSelected(task: string, selection: PlanTerms['selection']): boolean {
@@ -87,6 +97,8 @@ function isSelected(task: string, selection: PlanTerms['selection']): boolean {
 function isBetterLocally(local: LocalTask, offer: OfferedEntry | undefined, terms: PlanTerms): boolean {
   if (offer === undefined || hasEqualOffsets(local, offer)) return true;
   if (local.verdict.kind === 'refused') return false;
+  // Half filled from its changelogs, it has another set of them only for now.
+  if ([...offer.offsets.keys()].some((changelog) => local.unfilled.has(changelog))) return false;
   const standing = { quality: local.verdict.quality, offsets: local.offsets, stateTimeMs: local.stateTimeMs ?? 0 };
   // Of a process that is gone; no name of an epoch sorts after it.
   const here = { ...offer, ...standing, epoch: '~', n: 0, lives: false };
@@ -109,8 +121,12 @@ function youngestFirst(left: OfferedEntry, right: OfferedEntry): number {
   return right.stateTimeMs - left.stateTimeMs;
 }
 
-/** Tasks that no longer fit start cold; smaller ones after them may still fit. */
-function withinSpace(plans: readonly TaskPlan[], bytesMax: number): readonly TaskPlan[] {
+/** Tasks that no longer fit are left as they are; smaller ones after them may still fit. */
+function withinSpace(
+  plans: readonly TaskPlan[],
+  localOf: ReadonlyMap<string, LocalTask>,
+  bytesMax: number,
+): readonly TaskPlan[] {
   let leftBytes = bytesMax;
   return plans.map((plan) => {
     if (plan.kind !== 'warm') return plan;
@@ -120,7 +136,7 @@ function withinSpace(plans: readonly TaskPlan[], bytesMax: number): readonly Tas
       return plan;
     }
     const message = `it has ${sizeBytes} bytes, ${leftBytes} of ${bytesMax} are left`;
-    return { kind: 'cold', task: plan.task, why: { reason: 'no_space', message } };
+    return withoutOffer(plan.task, localOf.get(plan.task), { reason: 'no_space', message });
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, rename, statfs, writeFile } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Random } from '../base/clock.ts';
 import { Failure, isFailure, messageOf } from '../base/failure.ts';
@@ -7,7 +7,7 @@ import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
-import { RESTORE_REPORT_PATH, readRestoreReport } from '../repository/recall.ts';
+import { readRestoreReport } from '../repository/recall.ts';
 import { summarise } from '../repository/record.ts';
 import {
   listRepository,
@@ -19,24 +19,20 @@ import {
   type Repository,
   type RepositoryListing,
 } from '../repository/repository.ts';
-import {
-  encodeRestoreReport,
-  type InstalledTask,
-  type RestoredTask,
-  type RestoreReport,
-  type RestoreResult,
-} from '../repository/restore-result.ts';
+import type { InstalledTask, RestoredTask, RestoreResult } from '../repository/restore-result.ts';
 import { openWriter, type RepositoryWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import type { Reason } from '../streams/reason.ts';
-import { assertSupportedApplication, listTasks, WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
+import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
+import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
-import { onDisk, syncDirectory } from './install.ts';
 import { lookAtVolume } from './local.ts';
-import { type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+import { leaveReport } from './report.ts';
+import { removeLeftStaging } from './staging.ts';
 
 export interface RestoreSettings {
   /** The state directory, or the directory of `--to`. */
@@ -64,6 +60,8 @@ export interface RestoreWorld {
   readonly store: ObjectStore;
   readonly traffic: () => Traffic;
   readonly files: FileAccess;
+  /** Node's, unless something is to go wrong on purpose. */
+  readonly disk?: DiskOperations;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
   readonly clock: Clock;
   readonly random: Random;
@@ -84,7 +82,11 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   assertSupportedApplication(settings.applicationId);
   const startedMs = world.clock.monotonicMs();
   const place = await openPlace(settings, world);
-  const { signal } = world;
+  const { signal, disk = nodeDisk } = world;
+  if (!settings.isDryRun) {
+    const tools = { disk, random: world.random };
+    await unlessUnavailable('tidy up', world, () => removeLeftStaging(settings.stateDir, tools));
+  }
   const notice: Notice = (message, facts) => world.emit({ kind: 'notice', level: 'warn', message, facts });
   const repository = await openRepository(world.store, {
     application: settings.applicationId,
@@ -97,7 +99,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
 
   const report = await readRestoreReport(settings.stateDir, world.files, notice);
   await using manifests = new ManifestTails(world.files);
-  const tools = { ...world, manifests };
+  const tools = { ...world, disk, manifests };
   const base =
     place.tasks.length === 0 ? undefined : await loadBase(repository, listing, { instance: settings.instance, signal });
   const locals = await lookAtVolume(place, { recollection: { base, report }, settings, storeAheadMs, tools });
@@ -108,7 +110,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     guarantee: settings.processingGuarantee,
     layoutMax: settings.layoutMax,
     selection: settings.selection,
-    bytesMax: await spaceFor(settings),
+    bytesMax: await spaceFor(settings, locals),
   };
   const plans = planRestore(offers, locals, { ...terms, objection: () => undefined });
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
@@ -132,7 +134,10 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   });
   await seal(writer, filled.installed, world);
   const result = resultOf(filled.tasks);
-  await leaveReport(result, filled.installed, { settings, world, report, epoch: writer?.record.epoch });
+  const outcome = { settings, epoch: writer?.record.epoch, timeMs: world.clock.nowMs(), result };
+  await unlessUnavailable('tell the processes after this one', world, () =>
+    leaveReport({ ...outcome, installed: filled.installed, locals, earlier: report }, disk),
+  );
   return result;
 }
 
@@ -146,7 +151,7 @@ export interface ApplicationPlace {
 async function openPlace(settings: RestoreSettings, world: RestoreWorld): Promise<ApplicationPlace> {
   const { stateDir, isDrill, isDryRun } = settings;
   const applicationDirectory = join(stateDir, settings.applicationId);
-  if (isDrill && !isDryRun) await onDisk(`make ${stateDir}`, () => mkdir(stateDir, { recursive: true }));
+  if (isDrill && !isDryRun) await onDisk(`make ${stateDir}`, () => (world.disk ?? nodeDisk).makeDirectory(stateDir));
   const facts = await world.files.stat(stateDir);
   if (facts === undefined && isDrill) return { applicationDirectory, tasks: [] };
   // A link is followed: it is the operator's own word where the state is.
@@ -189,11 +194,17 @@ async function findOffers(
   return newest.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
 }
 
-async function spaceFor({ stateDir, stateDirLimitBytes, bytesMax }: RestoreSettings): Promise<number> {
+async function spaceFor(
+  { stateDir, stateDirLimitBytes, bytesMax }: RestoreSettings,
+  locals: readonly LocalTask[],
+): Promise<number> {
   const free = await statfs(stateDir).catch(() => undefined); // A drill that is only planned may have no directory yet.
   const freeBytes = free === undefined ? Number.MAX_SAFE_INTEGER : free.bavail * free.bsize;
-  const wanted = bytesMax ?? Math.floor((stateDirLimitBytes ?? freeBytes) * SPACE_SHARE);
-  return Math.min(wanted, freeBytes);
+  // What lies there counts against the limit, which the file system does not know.
+  const takenBytes = locals.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const roomBytes = Math.max(0, (stateDirLimitBytes ?? Number.MAX_SAFE_INTEGER) - takenBytes);
+  const wanted = bytesMax ?? Math.floor((stateDirLimitBytes === undefined ? freeBytes : roomBytes) * SPACE_SHARE);
+  return Math.min(wanted, freeBytes, roomBytes);
 }
 
 /** Shows the repository who restores; a store that cannot be written to is no reason to start cold. */
@@ -241,43 +252,6 @@ async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () 
     world.emit({ kind: 'notice', level: 'warn', message: `cannot ${what}: ${messageOf(error)}` });
     return undefined;
   }
-}
-
-/** restore.json: what the processes after this one recognise the installed directories by. */
-async function leaveReport(
-  result: RestoreResult,
-  installed: readonly InstalledTask[],
-  given: {
-    readonly settings: RestoreSettings;
-    readonly world: RestoreWorld;
-    /** Of an earlier restore on this volume. */
-    readonly report: RestoreReport | undefined;
-    readonly epoch: string | undefined;
-  },
-): Promise<void> {
-  const { settings, world, report: earlier } = given;
-  const path = join(settings.stateDir, RESTORE_REPORT_PATH);
-  const here = new Set(result.tasks.filter(({ decision }) => decision === 'local').map(({ task }) => task));
-  // What an earlier restore installed, and nobody replaced, is still what it was.
-  const kept = (earlier?.installed ?? []).filter(({ task }) => here.has(task));
-  const report: RestoreReport = {
-    application: settings.applicationId,
-    lineage: settings.lineage,
-    instance: settings.instance,
-    epoch: given.epoch,
-    writer: settings.program,
-    timeMs: world.clock.nowMs(),
-    guarantee: settings.processingGuarantee,
-    result,
-    installed: [...kept, ...installed],
-    taints: (earlier?.taints ?? []).filter(({ task }) => here.has(task)),
-  };
-  await onDisk(`write ${path}`, async () => {
-    await mkdir(join(settings.stateDir, WARMSTATE_DIRECTORY), { recursive: true });
-    await writeFile(`${path}.tmp`, encodeRestoreReport(report), { flush: true });
-    await rename(`${path}.tmp`, path);
-    await syncDirectory(join(settings.stateDir, WARMSTATE_DIRECTORY));
-  });
 }
 
 /** Reasons that are nobody's failure. */

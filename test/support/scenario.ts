@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { takeSnapshot } from '../../src/agent/snapshot.ts';
 import type { SnapshotResult } from '../../src/agent/snapshot-result.ts';
-import { systemClock, systemRandom } from '../../src/base/clock.ts';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
 import { Budget } from '../../src/base/concurrency.ts';
 import { realFiles } from '../../src/base/file-access.ts';
 import type { Event } from '../../src/events/event.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
+import type { DiskOperations } from '../../src/restore/disk.ts';
 import { type RestoreSettings, restore } from '../../src/restore/restore.ts';
 import { parseFileName } from '../../src/rocksdb/file-name.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
@@ -15,19 +17,26 @@ import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { observeStore } from '../../src/storage/observed-store.ts';
 import type { ApplicationState } from '../../src/streams/app-lock.ts';
 import type { Guarantee } from '../../src/streams/quality.ts';
+import { ModelDatabase, type ModelTable } from './model-database.ts';
 import { layOut } from './recorded.ts';
 import { openTempDirectory, type TempDirectory } from './temp-directory.ts';
 
 export const APPLICATION = 'orders';
 const HOUR_MS = 3_600_000;
 const STALL_TIMEOUT_MS = 60_000;
+const LARGE_TABLE_BYTES = 300 * 1024;
+/** Longer than the ticks in which file systems stamp. */
+const TICK_MS = 20;
 
 interface Choices {
   readonly instance?: string;
   readonly guarantee?: Guarantee;
   readonly store?: ObjectStore;
-  readonly state?: ApplicationState;
+  /** Of the application; as a function, asked each time. */
+  readonly state?: ApplicationState | (() => ApplicationState);
   readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  readonly disk?: DiskOperations;
 }
 
 /** A recorded state directory, a repository on a directory, and what the two commands do between them. */
@@ -89,6 +98,36 @@ export class Scenario implements AsyncDisposable {
     );
   }
 
+  /** Makes a task with a store `agg` whose tables are large enough to be sent by themselves. */
+  async plantTask(task: string, tables: readonly ModelTable[]): Promise<ModelDatabase> {
+    const database = new ModelDatabase(join(this.applicationDirectory, task, 'rocksdb/agg'));
+    database.change({ add: tables.map((table) => ({ sizeBytes: LARGE_TABLE_BYTES, ...table })) });
+    await this.checkpoint(task, 100);
+    return database;
+  }
+
+  /** Writes the checkpoint of a planted task as Kafka Streams does, a tick after everything that was written. */
+  async checkpoint(task: string, offset: number): Promise<void> {
+    await delay(TICK_MS);
+    const path = join(this.applicationDirectory, task, '.checkpoint');
+    await writeFile(`${path}.tmp`, `0\n1\n${APPLICATION}-agg-changelog 0 ${offset}\n`);
+    await rename(`${path}.tmp`, path);
+    await delay(TICK_MS);
+  }
+
+  /** Changes some lines of a recorded checkpoint, and writes it as Kafka Streams does. */
+  async rewriteCheckpoint(task: string, change: (line: string) => string | undefined): Promise<void> {
+    const path = join(this.applicationDirectory, task, '.checkpoint');
+    const [version, , ...lines] = (await readFile(path, 'utf8')).trimEnd().split('\n');
+    const changed = lines.map(change).filter((line) => line !== undefined);
+    await writeFile(`${path}.tmp`, `${[version, changed.length, ...changed].join('\n')}\n`);
+    await rename(`${path}.tmp`, path);
+  }
+
+  async moveOffsets(task: string, by: number): Promise<void> {
+    await this.rewriteCheckpoint(task, (line) => line.replace(/\d+$/, (offset) => String(Number(offset) + by)));
+  }
+
   /** Loses the application's directory and what warmstate noted beside it. */
   async loseDisk(): Promise<void> {
     for (const name of await readdir(this.stateDir)) await rm(join(this.stateDir, name), { recursive: true });
@@ -129,8 +168,8 @@ export class Scenario implements AsyncDisposable {
 
   async #world(choices: Choices) {
     const traffic = { requests: 0, receivedBytes: 0 };
-    const inner =
-      choices.store ?? (await openFileStore(this.repositoryDir, { clock: systemClock, random: systemRandom }));
+    const { clock = systemClock, state = 'stopped' } = choices;
+    const inner = choices.store ?? (await openFileStore(this.repositoryDir, { clock, random: systemRandom }));
     const store = observeStore(inner, {
       clock: systemClock,
       stallTimeoutMs: STALL_TIMEOUT_MS,
@@ -143,8 +182,9 @@ export class Scenario implements AsyncDisposable {
       store,
       traffic: () => traffic,
       files: realFiles,
-      askLock: async () => choices.state ?? 'stopped',
-      clock: systemClock,
+      askLock: async () => (typeof state === 'function' ? state() : state),
+      ...(choices.disk === undefined ? {} : { disk: choices.disk }),
+      clock,
       random: systemRandom,
       emit: (event: Event) => void this.events.push(event),
       signal: choices.signal ?? new AbortController().signal,

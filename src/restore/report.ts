@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import { RESTORE_REPORT_PATH } from '../repository/recall.ts';
+import type { Taint } from '../repository/record.ts';
+import {
+  encodeRestoreReport,
+  type InstalledTask,
+  type RestoreReport,
+  type RestoreResult,
+} from '../repository/restore-result.ts';
+import type { Guarantee } from '../streams/quality.ts';
+import { WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
+import { type DiskOperations, onDisk } from './disk.ts';
+import type { LocalTask } from './plan.ts';
+
+/** What one restore has to say to the processes after it. */
+export interface Outcome {
+  readonly settings: {
+    readonly stateDir: string;
+    readonly applicationId: string;
+    readonly lineage: string;
+    readonly instance: string;
+    readonly program: string;
+    readonly processingGuarantee: Guarantee;
+  };
+  readonly epoch: string | undefined;
+  readonly timeMs: number;
+  readonly result: RestoreResult;
+  readonly installed: readonly InstalledTask[];
+  /** What lay on the volume before. */
+  readonly locals: readonly LocalTask[];
+  /** Of an earlier restore on this volume. */
+  readonly earlier: RestoreReport | undefined;
+}
+
+/** Leaves restore.json: what the processes after this one recognise directories by. Failure `unavailable` of the disk. */
+export async function leaveReport(outcome: Outcome, disk: DiskOperations): Promise<void> {
+  const { stateDir } = outcome.settings;
+  const ours = join(stateDir, WARMSTATE_DIRECTORY);
+  const path = join(stateDir, RESTORE_REPORT_PATH);
+  await onDisk(`write ${path}`, async () => {
+    await disk.makeDirectory(ours);
+    try {
+      await disk.write(`${path}.tmp`, encodeRestoreReport(makeReport(outcome)));
+      await disk.rename(`${path}.tmp`, path);
+    } catch (error) {
+      await disk.remove(`${path}.tmp`);
+      throw error;
+    }
+    await disk.sync(ours);
+  });
+}
+
+function makeReport({ settings, epoch, timeMs, result, ...found }: Outcome): RestoreReport {
+  const replaced = new Set(found.installed.map(({ task }) => task));
+  const staying = found.locals.filter(({ task }) => !replaced.has(task));
+  const names = new Set(staying.map(({ task }) => task));
+  // What an earlier restore installed, and nobody replaced, is still what it was: local, or left to start cold.
+  const earlier = found.earlier?.application === settings.applicationId ? found.earlier : undefined;
+  const kept = (earlier?.installed ?? []).filter(({ task }) => names.has(task));
+  const taints = new Map<string, Taint>();
+  for (const taint of earlier?.taints ?? []) if (names.has(taint.task)) taints.set(taint.task, taint);
+  for (const { taint } of staying) if (taint !== undefined) taints.set(taint.task, taint);
+  return {
+    application: settings.applicationId,
+    lineage: settings.lineage,
+    instance: settings.instance,
+    epoch,
+    writer: settings.program,
+    timeMs,
+    guarantee: settings.processingGuarantee,
+    result,
+    installed: [...kept, ...found.installed],
+    taints: [...taints.values()],
+  };
+}
