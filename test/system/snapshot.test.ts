@@ -2,6 +2,7 @@ import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { SnapshotResult } from '../../src/agent/snapshot-result.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { isFailure } from '../../src/base/failure.ts';
 import { listFiles, Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
@@ -19,14 +20,9 @@ function all(word: string): Record<string, string> {
   return { '0_0': word, '0_1': word, '1_0': word, '1_1': word, global: word };
 }
 
-/** Rewrites a checkpoint as Kafka Streams does, with some offsets moved. */
-async function moveOffsets(scenario: Scenario, task: string, by: number): Promise<void> {
-  const path = join(scenario.applicationDirectory, task, '.checkpoint');
-  const text = (await readFile(path, 'utf8')).replaceAll(/(?<= )(\d+)$/gm, (offset) => String(Number(offset) + by));
-  // The first two lines are version and count.
-  const [version, count] = (await readFile(path, 'utf8')).split('\n');
-  await writeFile(`${path}.tmp`, [version, count, ...text.split('\n').slice(2)].join('\n'));
-  await rename(`${path}.tmp`, path);
+/** This machine's clock, set wrong by so much. */
+function clockAhead(byMs: () => number): Clock {
+  return { ...systemClock, nowMs: () => Date.now() + byMs() };
 }
 
 describe('a second snapshot', () => {
@@ -48,17 +44,49 @@ describe('a second snapshot', () => {
   test('sends of a task that went on what is new, and no table that is stored', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
-    await moveOffsets(scenario, '0_0', 5);
+    await scenario.moveOffsets('0_0', 5);
     const second = await scenario.snapshot();
     expect(outcomes(second)).toEqual({ ...all('unchanged'), '0_0': 'captured' });
     // The checkpoint alone.
     expect(second.bytesRead).toBeLessThan(200);
   });
 
+  test.each([
+    ['small, in a recorded directory', '2.8.2-alos-closed', '0_0'],
+    ['large', undefined, '9_9'],
+  ])('knows tables without an id by their content (%s)', async (_size, recording, task) => {
+    await using scenario = await Scenario.open(recording);
+    await scenario.plantTask('9_9', [{ number: 7 }, { number: 8 }]);
+    await scenario.snapshot();
+    await scenario.moveOffsets(task, 5);
+    const second = await scenario.snapshot();
+    expect(outcomes(second)[task]).toBe('captured');
+    // Read they were, but what was sent is the checkpoint in its archive.
+    expect([second.bytesUploaded < 400, second.bytesReused > 10_000]).toEqual([true, true]);
+  });
+
+  test('never takes a task that is being filled again for another topology', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const first = await scenario.snapshot();
+    // The disk was lost, and a new process has begun to read the changelogs.
+    await rm(join(scenario.applicationDirectory, '0_0/rocksdb/agg/CURRENT'));
+    await scenario.rewriteCheckpoint('0_1', (line) => line.replace(/(-win-changelog 1 )\d+/, '$1-4'));
+    const second = await scenario.snapshot();
+    expect(outcomes(second)).toEqual({
+      ...all('unchanged'),
+      '0_0': 'carried: being_deleted',
+      '0_1': 'carried: no_offset',
+    });
+    expect(second.tasks.map(({ offsets }) => offsets)).toEqual(first.tasks.map(({ offsets }) => offsets));
+    expect(second.tasks[1]?.why?.message).toBe(
+      'orders-win-changelog-1 has no offset yet: its store is still being filled',
+    );
+  });
+
   test('never goes back: lesser offsets in the same directory are reported, and the further entry stays', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const first = await scenario.snapshot();
-    await moveOffsets(scenario, '0_0', -3);
+    await scenario.moveOffsets('0_0', -3);
     const second = await scenario.snapshot();
     expect(outcomes(second)).toEqual({ ...all('unchanged'), '0_0': 'carried: regressed' });
     const offsetsOf = ({ tasks }: SnapshotResult) => tasks.find(({ task }) => task === '0_0')?.offsets;
@@ -69,7 +97,7 @@ describe('a second snapshot', () => {
   test('A2: keeps the state time of offsets that did not move, though the checkpoint was written anew', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const first = await scenario.snapshot();
-    await moveOffsets(scenario, '1_0', 0);
+    await scenario.moveOffsets('1_0', 0);
     const second = await scenario.snapshot();
     expect(outcomes(second)).toEqual(all('unchanged'));
     expect(second.tasks.map(({ stateTimeMs }) => stateTimeMs)).toEqual(
@@ -99,14 +127,20 @@ describe('a second snapshot', () => {
     expect(outcomes(await scenario.snapshot({ maxAgeMs: 1 }))).toEqual(all('uncapturable: too_old'));
   });
 
+  test('lets go of a task that is gone once it is older than max-age', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await rm(join(scenario.applicationDirectory, '1_0'), { recursive: true });
+    expect(outcomes(await scenario.snapshot())['1_0']).toBe('carried');
+    const nextDay = clockAhead(() => 23 * 3_600_000);
+    expect(outcomes(await scenario.snapshot({ clock: nextDay }))).not.toHaveProperty('1_0');
+  });
+
   test('replaces an entry whose store left the topology, though its offsets are equal', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
     // A new release of the application has no `win`: its directory stays, its offset goes.
-    const path = join(scenario.applicationDirectory, '0_0/.checkpoint');
-    const lines = (await readFile(path, 'utf8')).split('\n').filter((line) => !line.includes('-win-'));
-    await writeFile(`${path}.tmp`, ['0', '1', ...lines.slice(2)].join('\n'));
-    await rename(`${path}.tmp`, path);
+    await scenario.rewriteCheckpoint('0_0', (line) => (line.includes('-win-') ? undefined : line));
     const second = await scenario.snapshot();
     expect(outcomes(second)['0_0']).toBe('captured: no_offset');
     expect([...(second.tasks.find(({ task }) => task === '0_0')?.offsets.keys() ?? [])]).toEqual([
@@ -117,9 +151,24 @@ describe('a second snapshot', () => {
 
 describe('what cannot be captured', () => {
   test('of a running exactly-once application is sent ahead, and serves when it can be', async () => {
-    await using scenario = await Scenario.open('3.9.2-alos-flushed');
-    const ahead = await scenario.snapshot({ guarantee: 'exactly_once_v2', state: 'running' });
-    expect(outcomes(ahead)).toMatchObject({ global: 'uncapturable: exactly_once_running' });
+    await using scenario = await Scenario.open();
+    const guarantee = 'exactly_once_v2';
+    const database = await scenario.plantTask('0_0', [{ number: 7 }]);
+    await scenario.snapshot({ guarantee });
+    // It writes on: what is new may hold writes of transactions that are aborted yet.
+    database.change({ add: [{ number: 8, sizeBytes: 400 * 1024 }] });
+    const running = await scenario.snapshot({ guarantee, state: 'running' });
+    expect(outcomes(running)).toEqual({ '0_0': 'carried: exactly_once_running' });
+    expect([running.bytesRead, running.objectsUploaded]).toEqual([400 * 1024, 1]);
+    expect(running.tasks[0]?.offsets).toEqual(new Map([['orders-agg-changelog-0', 100n]]));
+
+    await scenario.checkpoint('0_0', 200);
+    const closed = await scenario.snapshot({ guarantee });
+    expect([outcomes(closed), closed.bytesRead < 1000]).toEqual([{ '0_0': 'captured' }, true]);
+    const before = await scenario.hashes();
+    await scenario.loseDisk();
+    expect((await scenario.restore({ guarantee })).outcome).toBe('restored');
+    expect(await scenario.hashes()).toEqual(before);
   });
 
   test('of Kafka Streams 4.3 has its offsets inside RocksDB', async () => {
@@ -173,14 +222,16 @@ describe('what cannot be captured', () => {
 
 describe('a snapshot that does not come through', () => {
   test.each([
-    ['an object', /data/],
-    ['the document', /snapshots/],
-  ])('because %s cannot be put leaves the one before in force', async (_what, key) => {
+    ['an object cannot be put', /data/, 'fail-before'],
+    ['the reply of an object is lost', /data/, 'fail-after'],
+    ['the document cannot be put', /snapshots/, 'fail-before'],
+    ['the record cannot be put at the start', /records/, 'fail-before'],
+  ] as const)('because %s leaves the one before in force', async (_what, key, kind) => {
     await using scenario = await Scenario.open(CLOSED);
     const store = new SimulatedStore();
     const first = await scenario.snapshot({ store });
-    await moveOffsets(scenario, '0_0', 5);
-    store.script({ operation: 'put', key, kind: 'fail-before', times: Infinity });
+    await scenario.moveOffsets('0_0', 5);
+    store.script({ operation: 'put', key, kind, times: Infinity });
     await expect(scenario.snapshot({ store })).rejects.toSatisfy((error) => isFailure(error, 'unavailable'));
     store.heal();
     await scenario.loseDisk();
@@ -188,6 +239,22 @@ describe('a snapshot that does not come through', () => {
     expect(new Set(tasks.map(({ snapshot, decision }) => `${decision} ${snapshot}`))).toEqual(
       new Set([`warm ${first.snapshot}`]),
     );
+  });
+
+  test('that only its record does not tell of is offered all the same', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = new SimulatedStore();
+    await scenario.snapshot({ store });
+    await scenario.moveOffsets('0_0', 5);
+    store.script({ operation: 'put', key: /records/, kind: 'fail-before', skip: 1, times: Infinity });
+    const second = await scenario.snapshot({ store });
+    expect(scenario.events).toContainEqual(
+      expect.objectContaining({ message: 'the record of a published snapshot could not be written yet' }),
+    );
+    store.heal();
+    await scenario.loseDisk();
+    const { tasks } = await scenario.restore({ store });
+    expect(tasks[0]).toMatchObject({ task: '0_0', decision: 'warm', why: undefined, snapshot: second.snapshot });
   });
 
   test('because the reply of the document was lost is whole for whoever reads it', async () => {
@@ -200,6 +267,51 @@ describe('a snapshot that does not come through', () => {
     await scenario.loseDisk();
     expect((await scenario.restore({ store })).outcome).toBe('restored');
     expect(await scenario.hashes()).toEqual(before);
+  });
+});
+
+describe('a clock', () => {
+  test('that was set back by a day between two snapshots changes nothing: the later one is the newer one', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const first = await scenario.snapshot();
+    await scenario.moveOffsets('0_0', 5);
+    const clock = clockAhead(() => -24 * 3_600_000);
+    // By this clock everything on disk was written in the future, so no checkpoint proves anything (Q5).
+    const second = await scenario.snapshot({ clock });
+    expect(second.tasks.map(({ outcome, quality }) => `${outcome} ${quality}`)).toEqual([
+      'captured live',
+      ...Array.from({ length: 4 }, () => 'unchanged clean'),
+    ]);
+    expect((second.snapshot ?? '') > (first.snapshot ?? '')).toBe(true);
+    const [state] = second.tasks;
+    expect(state?.stateTimeMs).toBeLessThanOrEqual(clock.nowMs());
+    await scenario.loseDisk();
+    expect((await scenario.restore({ clock })).tasks[0]).toMatchObject({ decision: 'warm', snapshot: second.snapshot });
+  });
+
+  test('that is set back in the middle of a snapshot voids what stamps say (Q5)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    for (const task of Object.keys(all(''))) await scenario.moveOffsets(task, 1);
+    let asked = 0;
+    const clock = clockAhead(() => ((asked += 1) > 10 ? -1000 : 0));
+    const guarantee = 'exactly_once_v2';
+    expect(outcomes(await scenario.snapshot({ clock, guarantee }))).toMatchObject({
+      '1_1': 'carried: exactly_once_running',
+      global: 'carried: exactly_once_running',
+    });
+  });
+
+  test('of the store that differs by a year gives states their right age', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = new SimulatedStore();
+    const { tasks } = await scenario.snapshot({ store });
+    const ages = tasks.map(({ stateTimeMs = 0 }) => store.clock.nowMs() - stateTimeMs);
+    expect([Math.min(...ages) >= 0, Math.max(...ages) < 60_000]).toEqual([true, true]);
+    await scenario.loseDisk();
+    expect((await scenario.restore({ store, maxAgeMs: 60_000 })).outcome).toBe('restored');
+    const stamped = await stat(join(scenario.applicationDirectory, '0_0'));
+    expect(Math.abs(Date.now() - stamped.mtimeMs)).toBeLessThan(60_000);
   });
 });
 
