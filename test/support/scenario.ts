@@ -37,6 +37,7 @@ interface Choices {
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
   readonly disk?: DiskOperations;
+  readonly stallTimeoutMs?: number;
 }
 
 /** A recorded state directory, a repository on a directory, and what the two commands do between them. */
@@ -65,6 +66,20 @@ export class Scenario implements AsyncDisposable {
 
   get path(): string {
     return this.#directory.path;
+  }
+
+  /** The settings of both commands on the command line. */
+  get flags(): readonly string[] {
+    const flags = {
+      'state-dir': this.stateDir,
+      'application-id': APPLICATION,
+      'processing-guarantee': 'at_least_once',
+      destination: `file://${this.repositoryDir}`,
+      instance: 'pod-0',
+      lineage: 'test',
+      output: 'json',
+    };
+    return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
   }
 
   async snapshot(choices: Choices & { readonly maxAgeMs?: number } = {}): Promise<SnapshotResult> {
@@ -172,7 +187,7 @@ export class Scenario implements AsyncDisposable {
     const inner = choices.store ?? (await openFileStore(this.repositoryDir, { clock, random: systemRandom }));
     const store = observeStore(inner, {
       clock: systemClock,
-      stallTimeoutMs: STALL_TIMEOUT_MS,
+      stallTimeoutMs: choices.stallTimeoutMs ?? STALL_TIMEOUT_MS,
       onRequest: ({ operation, sizeBytes }) => {
         traffic.requests += 1;
         if (operation === 'get') traffic.receivedBytes += sizeBytes;

@@ -5,25 +5,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { isFailure } from '../../src/base/failure.ts';
-import { APPLICATION, Scenario } from '../support/scenario.ts';
+import { Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 const CLOSED = '3.9.2-alos-closed';
 const NOBODY = 65_534;
-
-function flagsOf(scenario: Scenario): readonly string[] {
-  const flags = {
-    'state-dir': scenario.stateDir,
-    'application-id': APPLICATION,
-    'processing-guarantee': 'at_least_once',
-    destination: `file://${scenario.repositoryDir}`,
-    instance: 'pod-0',
-    lineage: 'test',
-    output: 'json',
-  };
-  return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
-}
 
 describe('a restore that is killed', () => {
   test('at any instant leaves whole tasks or none, and the next one ends well', { timeout: 180_000 }, async () => {
@@ -33,7 +20,7 @@ describe('a restore that is killed', () => {
     let killedInMidWork = 0;
     for (let round = 0; round < 14; round++) {
       await scenario.loseDisk();
-      const child = spawn(process.execPath, [MAIN, 'restore', ...flagsOf(scenario)], { stdio: 'ignore' });
+      const child = spawn(process.execPath, [MAIN, 'restore', ...scenario.flags], { stdio: 'ignore' });
       const ended = new Promise<void>((done) => child.once('exit', () => done()));
       // From the moment on at which it begins to write, a little later each time.
       while (!(await readdir(scenario.stateDir)).includes('.warmstate') && child.exitCode === null) await delay(1);
@@ -85,7 +72,7 @@ describe('a full disk', () => {
       process.execPath,
       MAIN,
       'snapshot',
-      ...flagsOf(scenario),
+      ...scenario.flags,
     ]);
     expect([ended.code, ended.stdout]).toEqual([6, '']);
     expect(ended.stderr).toMatch(/cannot store .*no space left on the volume\ntry: /);
@@ -96,7 +83,7 @@ describe('a full disk', () => {
     await scenario.snapshot();
     await scenario.loseDisk();
     // By their bytes all tasks fit; by the blocks that small files take they do not.
-    const command = [process.execPath, MAIN, 'restore', ...flagsOf(scenario), '--max-bytes', '1GiB'];
+    const command = [process.execPath, MAIN, 'restore', ...scenario.flags, '--max-bytes', '1GiB'];
     const ended = await withSmallDisk(scenario.stateDir, '448k', command);
     expect(ended.code, ended.stderr).toBe(0);
     const { outcome, tasks } = JSON.parse(ended.stdout);
