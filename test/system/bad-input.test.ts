@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/base/failure.ts';
+import { realFiles } from '../../src/base/file-access.ts';
 import { APPLICATION, listFiles, Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
 import { type Ended, warmstate } from '../support/warmstate.ts';
@@ -217,20 +219,29 @@ describe('time that runs out', () => {
     return store;
   }
 
+  /** Aborts once 0_0 is installed, which is all that can be. */
+  async function abortInTime(scenario: Scenario, abort: AbortController, reason: Error): Promise<void> {
+    const isThere = (path: string): Promise<boolean> => realFiles.stat(path).then((facts) => facts !== undefined);
+    while (!(await isThere(join(scenario.applicationDirectory, '0_0')))) await delay(10);
+    await delay(100);
+    abort.abort(reason);
+  }
+
   test.each(['deadline', 'stall-timeout'])('by --%s leaves what was installed, and the rest cold', async (which) => {
     await using scenario = await Scenario.open();
     const store = await stalled(scenario);
     const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new Failure('deadline', 'the time is up')), 3000);
-    const choices = which === 'deadline' ? { signal: late.signal } : { stallTimeoutMs: 1500 };
-    const { outcome, tasks } = await scenario.restore({ store, ...choices });
-    clearTimeout(timer);
+    const choices = which === 'deadline' ? { signal: late.signal } : { stallTimeoutMs: 1000 };
+    const [{ outcome, tasks }] = await Promise.all([
+      scenario.restore({ store, ...choices }),
+      abortInTime(scenario, late, new Failure('deadline', 'the time is up')),
+    ]);
     expect([outcome, ...tasks.map(({ task, decision, why }) => `${task} ${decision} ${why?.reason}`)]).toEqual([
       'partial',
       '0_0 warm undefined',
       '0_1 cold deadline',
     ]);
-    expect(tasks[1]?.why?.message).toMatch(which === 'deadline' ? 'the time is up' : /no byte moved for 1500 ms$/);
+    expect(tasks[1]?.why?.message).toMatch(which === 'deadline' ? 'the time is up' : /no byte moved for 1000 ms$/);
     expect(await readdir(scenario.applicationDirectory)).toEqual(['0_0']);
     expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual(['restore.json']);
   });
@@ -239,8 +250,10 @@ describe('time that runs out', () => {
     await using scenario = await Scenario.open();
     const store = await stalled(scenario);
     const told = new AbortController();
-    setTimeout(() => told.abort(new Error('SIGTERM')), 3000);
-    await expect(scenario.restore({ store, signal: told.signal })).rejects.toThrow('SIGTERM');
+    const restored = scenario.restore({ store, signal: told.signal });
+    const ended = expect(restored).rejects.toThrow('SIGTERM');
+    await abortInTime(scenario, told, new Error('SIGTERM'));
+    await ended;
     expect(await readdir(scenario.applicationDirectory)).toEqual(['0_0']);
     expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual([]);
   });

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { frameRecords } from '../../src/rocksdb/record-writer.ts';
 import { linkFirst, repeatFirst, rewriteArchive, rewriteDocument } from '../support/hostile.ts';
@@ -199,7 +200,7 @@ describe('a state directory with', () => {
     await using scenario = await Scenario.open();
     for (const task of ['0_0', '0_1']) await scenario.plantTask(task, [{ number: 7 }]);
     await writeFile(join(scenario.applicationDirectory, '0_1/rocksdb/agg/MANIFEST-000004'), content);
-    const { tasks } = await scenario.snapshot();
+    const { tasks } = await scenario.snapshot({ clock: { ...systemClock, sleep: async () => {} } });
     expect(tasks.map(({ outcome, why }) => [outcome, why?.reason])).toEqual([
       ['captured', undefined],
       ['uncapturable', 'damaged'],
