@@ -350,3 +350,24 @@ test('a restore that is overtaken by another can install nothing half removed', 
   await expect(overtaken).rejects.toBeInstanceOf(Failure);
   expect(await contentsOf(join(task.root, TARGET))).toEqual(before);
 });
+
+test('what a killed restore left is out of the way by one rename before anything of it is removed', async () => {
+  await using task = await openCase();
+  for (const left of ['restore-one/tasks/0_0', 'restore-two/replaced/0_0', 'kept']) {
+    await mkdir(join(task.root, '.warmstate', left), { recursive: true });
+  }
+  const disk = mortalDisk(task.root, Infinity);
+  let drawn = 0;
+  await removeLeftStaging(task.root, { disk, random: { token: () => `doomed${(drawn += 1)}` } });
+  const [list, ...steps] = disk.trace;
+  expect([list, steps.length, steps.filter((_, index) => index % 2 === 1)]).toEqual([
+    'list .warmstate',
+    4,
+    ['remove .warmstate/restore-doomed1', 'remove .warmstate/restore-doomed2'],
+  ]);
+  expect(steps.filter((_, index) => index % 2 === 0).sort()).toEqual([
+    expect.stringMatching(/^rename \.warmstate\/restore-one -> \.warmstate\/restore-doomed[12]$/),
+    expect.stringMatching(/^rename \.warmstate\/restore-two -> \.warmstate\/restore-doomed[12]$/),
+  ]);
+  expect(await readdir(join(task.root, '.warmstate'))).toEqual(['kept']);
+});
