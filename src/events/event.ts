@@ -8,12 +8,36 @@ export type Event =
   /** One attempt at a consistent capture failed and is made again. */
   | { readonly kind: 'capture-retried'; readonly task: string; readonly reason: string }
   | { readonly kind: 'object-uploaded'; readonly key: string; readonly storedBytes: number }
+  /** One call of the object store is over. `failure` is the kind of Failure, or `aborted`. */
+  | {
+      readonly kind: 'storage-request';
+      readonly operation: 'put' | 'get' | 'head' | 'list' | 'delete';
+      readonly durationMs: number;
+      readonly sizeBytes: number;
+      readonly failure: string | undefined;
+    }
+  /** One round of a running agent is over. `reusedBytes` lay in the repository already. */
+  | {
+      readonly kind: 'snapshot-finished';
+      readonly trigger: SnapshotTrigger;
+      readonly result: 'published' | 'unchanged' | 'failed';
+      /** `<epoch>/<n>` where one was published. */
+      readonly snapshot: string | undefined;
+      readonly tasks: number;
+      readonly uploadedBytes: number;
+      readonly reusedBytes: number;
+      readonly durationMs: number;
+    }
+  | { readonly kind: 'phase-changed'; readonly phase: 'starting' | 'watching' | 'finishing' }
   | {
       readonly kind: 'notice';
       readonly level: 'info' | 'warn' | 'error';
       readonly message: string;
       readonly facts?: Facts;
     };
+
+/** What started a round. */
+export type SnapshotTrigger = 'interval' | 'request' | 'pre_stop' | 'final';
 
 export type Work = 'upload' | 'download' | 'verify';
 

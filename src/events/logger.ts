@@ -46,6 +46,15 @@ function entryOf(event: Event): Entry | undefined {
       const { key, storedBytes } = event;
       return { level: 'debug', event: event.kind, message: 'object uploaded', facts: { key, storedBytes } };
     }
+    case 'snapshot-finished': {
+      const { kind, durationMs, ...facts } = event;
+      const level = event.result === 'failed' ? 'warn' : event.result === 'unchanged' ? 'debug' : 'info';
+      const known = Object.entries({ ...facts, durationMs: Math.round(durationMs) }).filter(([, v]) => v !== undefined);
+      return { level, event: kind, message: `snapshot ${event.result}`, facts: Object.fromEntries(known) as Facts };
+    }
+    case 'phase-changed':
+      return { level: 'info', event: event.kind, message: `phase ${event.phase}`, facts: { phase: event.phase } };
+    case 'storage-request':
     case 'work-announced':
     case 'work-done':
     case 'work-finished':

@@ -1,0 +1,87 @@
+import type { Quality } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
+
+/**
+ * What a running agent knows, as of one moment: `warmstate status` prints it, `/api/v1/status` answers it and
+ * `/metrics` is computed from it. The agent makes it; whoever shows it only reads.
+ */
+export interface AgentStatus {
+  readonly application: string;
+  readonly lineage: string;
+  readonly instance: string;
+  readonly guarantee: string;
+  /** Undefined until storage has answered once. */
+  readonly epoch: string | undefined;
+  readonly phase: 'starting' | 'watching' | 'finishing';
+  /** When the loop last turned, by our clock. */
+  readonly turnedAtMs: number;
+  /** The application's directory exists. */
+  readonly applicationFound: boolean;
+  /** Whether its lock is held; undefined where the platform cannot tell. */
+  readonly applicationRunning: boolean | undefined;
+  /** What stands in the way of work, worst first; empty in health. */
+  readonly problems: readonly AgentProblem[];
+  /** By task. */
+  readonly tasks: readonly TaskStatus[];
+  /** The last round that ended well, also where nothing had changed, by our clock. */
+  readonly lastSuccessMs: number | undefined;
+  /** `<epoch>/<n>` of the newest document of this epoch. */
+  readonly snapshot: string | undefined;
+  /** When the next interval round is due, by our clock. */
+  readonly dueMs: number | undefined;
+  /** How the previous life of this instance ended. */
+  readonly previousShutdown: 'sealed' | 'partial' | 'killed' | 'none' | undefined;
+  /** What the last snapshot would have to send if the application ended now. */
+  readonly finalSnapshot: { readonly pendingBytes: number; readonly estimatedMs: number };
+  readonly stateDir: {
+    readonly bytes: number;
+    readonly limitBytes: number | undefined;
+    readonly availableBytes: number | undefined;
+  };
+  /** Bytes of everything that is restorable now. */
+  readonly restorableBytes: number;
+  /** What the init container left in restore.json; undefined where it left none. */
+  readonly restore: RestoreStatus | undefined;
+}
+
+export interface AgentProblem {
+  /** What area it is in; one problem of each at a time. */
+  readonly area: 'settings' | 'state-dir' | 'storage' | 'listen' | 'trial';
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly sinceMs: number;
+}
+
+/** One task: what would come back if the pod died now, and whether the disk has something better. */
+export interface TaskStatus {
+  readonly task: string;
+  /** `restorable`: warm if the pod died now; `pending`: not yet, but it can be captured; `uncapturable`: neither. */
+  readonly state: 'restorable' | 'pending' | 'uncapturable';
+  /** The newest entry that may be restored. */
+  readonly entry:
+    | {
+        readonly snapshot: string;
+        readonly quality: Quality;
+        readonly stateTimeMs: number;
+        readonly sizeBytes: number;
+        readonly offsets: ReadonlyMap<string, bigint>;
+      }
+    | undefined;
+  /** The disk holds something newer that could be captured. */
+  readonly isPending: boolean;
+  /** Why what is on the disk now cannot be captured; undefined where it can. */
+  readonly why: Explanation | undefined;
+}
+
+/** The result of the restore before this run, in short. */
+export interface RestoreStatus {
+  readonly outcome: 'restored' | 'partial' | 'local' | 'empty' | 'failed';
+  readonly completedMs: number;
+  readonly durationMs: number;
+  readonly downloadedBytes: number;
+  readonly tasks: readonly {
+    readonly task: string;
+    readonly decision: 'warm' | 'local' | 'cold';
+    readonly why: Explanation | undefined;
+  }[];
+}
