@@ -128,12 +128,12 @@ const COLD_JSON = '{"outcome":"failed","tasks":[],"bytesDownloaded":0,"requests"
 test('warnings and events go to standard error, as json where nobody looks', async () => {
   const env = { WARMSTATE_FOO: '1' };
   const commands = list(async (_settings, { emit }) => {
-    emit({ kind: 'notice', level: 'info', message: 'read', facts: { records: 3 } });
+    emit({ kind: 'notice', name: 'progress', level: 'info', message: 'read', facts: { records: 3 } });
     return 0;
   });
   expect((await call(LIST, { commands, env })).stderr.split('\n')).toEqual([
-    '{"level":"warn","time":"2026-11-22T23:41:07.000Z","msg":"WARMSTATE_FOO in the environment is not a setting"}',
-    '{"level":"info","time":"2026-11-22T23:41:07.000Z","records":3,"msg":"read"}',
+    '{"level":"warn","time":"2026-11-22T23:41:07.000Z","event":"setting-doubtful","msg":"WARMSTATE_FOO in the environment is not a setting"}',
+    '{"level":"info","time":"2026-11-22T23:41:07.000Z","event":"progress","records":3,"msg":"read"}',
     '',
   ]);
   expect((await call(`${LIST} --log-level warn --log-format text`, { commands, env })).stderr).toBe(

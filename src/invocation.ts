@@ -87,7 +87,7 @@ async function runCommand<C extends Exclude<CommandName, 'config'>>(
   const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
   const report = (error: unknown): void => void printError(error, world);
   const context: CommandContext = { operands, clock, random, emit, signal, look, report, print: stdout.write };
-  for (const message of loaded.warnings) emit({ kind: 'notice', level: 'warn', message });
+  for (const message of loaded.warnings) emit({ kind: 'notice', name: 'setting-doubtful', level: 'warn', message });
   if (loaded.kind === 'loaded') return (await command?.run(loaded.settings, context)) ?? 0;
   for (const problem of loaded.problems) report(problem);
   const [first] = loaded.problems;

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { documentedTable } from '../test/support/documentation.ts';
 import { EXIT_CODES } from './base/failure.ts';
 import { COMMANDS, type CommandName } from './cli/program.ts';
 import {
@@ -16,15 +16,10 @@ import {
 } from './settings.ts';
 import { REASONS } from './streams/reason.ts';
 
-const document = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8');
 const commandNames = Object.keys(COMMANDS).filter((name): name is CommandName => Object.hasOwn(COMMANDS, name));
 
-/** The rows of the table that stands first under a heading, each a list of cells. */
-function tableUnder(heading: string): readonly (readonly string[])[] {
-  const section = document.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
-  const rows = section.split('\n').filter((line) => line.startsWith('|'));
-  return rows.slice(2).map((row) => row.slice(2, -2).split(' | '));
-}
+const tableUnder = (heading: string): ReturnType<typeof documentedTable> =>
+  documentedTable('configuration.md', heading);
 
 test('the documented settings are the settings there are, with their defaults and commands', () => {
   const documented = tableUnder('Settings').map(([flag, fallback, commands]) => ({ flag, fallback, commands }));

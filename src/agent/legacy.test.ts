@@ -159,6 +159,7 @@ describe('a writer goes on', () => {
     expect(events).toEqual([
       {
         kind: 'notice',
+        name: 'history-unreadable',
         level: 'warn',
         message: `cannot go on from the snapshot ${NOW_MS}-pod-0-aaaa/1 that was restored: there is no snapshot ${NOW_MS}-pod-0-aaaa/1`,
       },

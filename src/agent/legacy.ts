@@ -79,7 +79,12 @@ async function unlessUnusable<T>(what: string, emit: Emit, read: () => Promise<T
     return await read();
   } catch (error) {
     if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
-    emit({ kind: 'notice', level: 'warn', message: `cannot go on from ${what}: ${messageOf(error)}` });
+    emit({
+      kind: 'notice',
+      name: 'history-unreadable',
+      level: 'warn',
+      message: `cannot go on from ${what}: ${messageOf(error)}`,
+    });
     return undefined;
   }
 }

@@ -186,7 +186,12 @@ export class Round {
     }
     const why = findRegression(this.#offsetsSeenIn(capture, previous), offsets);
     if (why !== undefined) {
-      this.#parts.world.emit({ kind: 'notice', level: 'error', message: `${task} was thrown back: ${why.message}` });
+      this.#parts.world.emit({
+        kind: 'notice',
+        name: 'task-regressed',
+        level: 'error',
+        message: `${task} was thrown back: ${why.message}`,
+      });
     }
     this.#setResult(task, 'carried', { entry: previous, why });
   }

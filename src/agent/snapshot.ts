@@ -34,7 +34,7 @@ async function publishTasks(
 ): Promise<Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>> {
   const { signal, store, emit } = world;
   const { applicationId: application, lineage, instance } = settings;
-  const notice: Notice = (message, facts) => emit({ kind: 'notice', level: 'warn', message, facts });
+  const notice: Notice = (name, message, facts) => emit({ kind: 'notice', name, level: 'warn', message, facts });
   const repository = await openRepository(store, { application, lineage, notice, signal });
   const listing = await listRepository(repository, { signal });
   const legacy = await loadLegacy(repository, listing, { ...world, instance, stateDir: settings.stateDir });

@@ -62,8 +62,8 @@ export async function inspectStateDirectory(
   if (application === undefined) return { application, state: 'stopped', tasks: [] };
   assertSupportedApplication(application);
   const directory = join(where.stateDir, application);
-  const report = await readRestoreReport(where.stateDir, tools.files, (message, facts) =>
-    tools.emit({ kind: 'notice', level: 'warn', message, facts }),
+  const report = await readRestoreReport(where.stateDir, tools.files, (name, message, facts) =>
+    tools.emit({ kind: 'notice', name, level: 'warn', message, facts }),
   );
   const state = await tools.askLock(directory);
   await using manifests = new ManifestTails(tools.files);

@@ -1,6 +1,6 @@
 import { Failure } from '../base/failure.ts';
 import type { RepositoryLocation } from '../repository/keys.ts';
-import { listApplications, openRepository, type Repository } from '../repository/repository.ts';
+import { listApplications, type Notice, openRepository, type Repository } from '../repository/repository.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { CommandContext } from './command.ts';
 
@@ -39,7 +39,6 @@ export async function openOnlyRepository(
     const hint = '--application-id ID --lineage NAME';
     throw new Failure('invalid', `cannot choose among ${found.length} repositories: ${names}`, { hint });
   }
-  const notice = (message: string, facts: Readonly<Record<string, string | number>>): void =>
-    emit({ kind: 'notice', level: 'warn', message, facts });
+  const notice: Notice = (name, message, facts) => emit({ kind: 'notice', name, level: 'warn', message, facts });
   return only === undefined ? undefined : await openRepository(store, { ...only, signal, notice });
 }

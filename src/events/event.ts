@@ -31,10 +31,33 @@ export type Event =
   | { readonly kind: 'phase-changed'; readonly phase: 'starting' | 'watching' | 'finishing' }
   | {
       readonly kind: 'notice';
+      readonly name: NoticeName;
       readonly level: 'info' | 'warn' | 'error';
       readonly message: string;
       readonly facts?: Facts;
     };
+
+/**
+ * The names of notices: log lines are searched by them, so they stay whatever their messages say. Each is explained in
+ * docs/configuration.md.
+ */
+export const NOTICE_NAMES = [
+  'filling-stopped',
+  'foreign-objects',
+  'history-unreadable',
+  'progress',
+  'record-contradicted',
+  'record-not-written',
+  'record-unreadable',
+  'restore-report-unreadable',
+  'setting-doubtful',
+  'snapshot-unreadable',
+  'step-left-out',
+  'task-damaged',
+  'task-regressed',
+] as const;
+
+type NoticeName = (typeof NOTICE_NAMES)[number];
 
 /** What started a round. */
 export type SnapshotTrigger = 'interval' | 'request' | 'pre_stop' | 'final';

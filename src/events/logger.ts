@@ -27,8 +27,8 @@ const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 interface Entry {
   readonly level: LogLevel;
-  /** The kind of event, for those who search; a notice says all it has in its message. */
-  readonly event: string | undefined;
+  /** The name of a notice, else the kind of the event: what those search for who read logs. */
+  readonly event: string;
   readonly message: string;
   readonly facts: Facts;
 }
@@ -37,7 +37,7 @@ interface Entry {
 function entryOf(event: Event): Entry | undefined {
   switch (event.kind) {
     case 'notice':
-      return { level: event.level, event: undefined, message: event.message, facts: event.facts ?? {} };
+      return { level: event.level, event: event.name, message: event.message, facts: event.facts ?? {} };
     case 'capture-retried': {
       const { task, reason } = event;
       return { level: 'debug', event: event.kind, message: 'capturing again', facts: { task, reason } };
@@ -47,10 +47,11 @@ function entryOf(event: Event): Entry | undefined {
       return { level: 'debug', event: event.kind, message: 'object uploaded', facts: { key, storedBytes } };
     }
     case 'snapshot-finished': {
-      const { kind, durationMs, ...facts } = event;
+      const { kind, snapshot, durationMs, ...facts } = event;
       const level = event.result === 'failed' ? 'warn' : event.result === 'unchanged' ? 'debug' : 'info';
-      const known = Object.entries({ ...facts, durationMs: Math.round(durationMs) }).filter(([, v]) => v !== undefined);
-      return { level, event: kind, message: `snapshot ${event.result}`, facts: Object.fromEntries(known) as Facts };
+      const named = snapshot === undefined ? {} : { snapshot };
+      const all = { ...named, ...facts, durationMs: Math.round(durationMs) };
+      return { level, event: kind, message: `snapshot ${event.result}`, facts: all };
     }
     case 'phase-changed':
       return { level: 'info', event: event.kind, message: `phase ${event.phase}`, facts: { phase: event.phase } };
@@ -72,8 +73,7 @@ function jsonLines({ level, clock, write }: LoggerOptions): (entry: Entry) => vo
     },
     { write },
   );
-  return ({ level, event, message, facts }) =>
-    logger[level](event === undefined ? facts : { event, ...facts }, message);
+  return ({ level, event, message, facts }) => logger[level]({ event, ...facts }, message);
 }
 
 const ESCAPE = '\u001B';

@@ -96,12 +96,14 @@ test('without a terminal, long work is a notice every ten seconds', async () => 
   expect(notices).toEqual([
     {
       kind: 'notice',
+      name: 'progress',
       level: 'info',
       message: 'uploading 20 MiB of 100 MiB (20 %), 2.0 MiB/s, 40 s left',
       facts: { doneBytes: 20 * MIB, totalBytes: 100 * MIB },
     },
     {
       kind: 'notice',
+      name: 'progress',
       level: 'info',
       message: 'uploading 40 MiB of 100 MiB (40 %), 2.0 MiB/s, 30 s left',
       facts: { doneBytes: 40 * MIB, totalBytes: 100 * MIB },

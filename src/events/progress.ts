@@ -70,6 +70,7 @@ export function createProgressNotices(clock: Clock, emit: Emit): Emit {
     const { work, doneBytes, totalBytes } = state;
     emit({
       kind: 'notice',
+      name: 'progress',
       level: 'info',
       message: `${VERBS[work]} ${describe(state)}`,
       facts: { doneBytes, totalBytes },

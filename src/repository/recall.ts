@@ -38,7 +38,9 @@ export async function readRestoreReport(
     return found === undefined ? undefined : decodeRestoreReport(found.bytes, path);
   } catch (error) {
     if (!isFailure(error, 'corrupt', 'invalid')) throw error;
-    notice('passed over a restore.json that cannot be read', { problem: messageOf(error) });
+    notice('restore-report-unreadable', 'passed over a restore.json that cannot be read', {
+      problem: messageOf(error),
+    });
     return undefined;
   }
 }

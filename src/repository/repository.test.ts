@@ -23,6 +23,7 @@ import {
   loadRecords,
   markRepository,
   type NewestSnapshot,
+  type Notice,
   newestSnapshots,
   openRepository,
   type Repository,
@@ -40,7 +41,7 @@ interface World {
 
 async function openWorld(store = new SimulatedStore({ wholeSeconds: true })): Promise<World> {
   const notices: string[] = [];
-  const notice = (message: string, facts: object): void => void notices.push(`${message} ${JSON.stringify(facts)}`);
+  const notice: Notice = (_name, message, facts) => void notices.push(`${message} ${JSON.stringify(facts)}`);
   const repository = await openRepository(store, { application: 'orders', lineage: 'shop', notice, signal });
   return { store, repository, notices };
 }

@@ -31,7 +31,15 @@ export interface Repository {
 }
 
 /** Told what is odd and was passed over. */
-export type Notice = (message: string, facts: Readonly<Record<string, string | number>>) => void;
+export type Notice = (name: NoticeName, message: string, facts: Readonly<Record<string, string | number>>) => void;
+
+/** What log lines are searched by: stays the same whatever the message says. */
+type NoticeName =
+  | 'foreign-objects'
+  | 'record-unreadable'
+  | 'record-not-written'
+  | 'snapshot-unreadable'
+  | 'restore-report-unreadable';
 
 /** What lies in a repository, as of one look. */
 export interface RepositoryListing {
@@ -118,7 +126,10 @@ export async function listRepository(
   const found = [...records.objects, ...snapshots.objects].map((facts) => ({ facts, key: parseKey(facts.key) }));
   const foreign = found.filter(({ key }) => key?.kind !== 'record' && key?.kind !== 'snapshot');
   if (foreign[0] !== undefined) {
-    notice('ignored objects that are not of a repository', { objects: foreign.length, first: foreign[0].facts.key });
+    notice('foreign-objects', 'ignored objects that are not of a repository', {
+      objects: foreign.length,
+      first: foreign[0].facts.key,
+    });
   }
 
   const recorded = new Set(found.flatMap(({ key }) => (key?.kind === 'record' ? [key.epoch] : [])));
@@ -219,7 +230,7 @@ async function firstReadable(
       return await loadDocument(repository, name, { signal });
     } catch (error) {
       if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
-      repository.notice('passed over a snapshot that cannot be read', {
+      repository.notice('snapshot-unreadable', 'passed over a snapshot that cannot be read', {
         snapshot: formatSnapshotName(name),
         problem: messageOf(error),
       });
@@ -233,7 +244,7 @@ function unlessUnreadable(notice: Notice, decode: () => EpochRecord): EpochRecor
     return decode();
   } catch (error) {
     if (!isFailure(error, 'corrupt', 'invalid')) throw error;
-    notice('passed over a record that cannot be read', { problem: messageOf(error) });
+    notice('record-unreadable', 'passed over a record that cannot be read', { problem: messageOf(error) });
     return undefined;
   }
 }

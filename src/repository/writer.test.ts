@@ -12,6 +12,7 @@ import {
   listRepository,
   loadBase,
   loadDocument,
+  type Notice,
   newestSnapshots,
   openRepository,
   type Repository,
@@ -33,7 +34,7 @@ async function openWorld(): Promise<World> {
   const store = new SimulatedStore();
   const clock = new ManualClock({ startMs: store.clock.nowMs() + 600_000 });
   const notices: string[] = [];
-  const notice = (message: string): void => void notices.push(message);
+  const notice: Notice = (name, message) => void notices.push(`${name}: ${message}`);
   const repository = await openRepository(store, { application: 'orders', lineage: 'shop', notice, signal });
   let seed = 0;
   const open = async (change: Partial<WriterOptions> = {}): Promise<RepositoryWriter> =>
@@ -185,7 +186,7 @@ describe('publishing', () => {
     const writer = await world.open();
     world.store.script({ kind: 'fail-before', operation: 'put', key: /records/ });
     await snapshot(world, writer, 1n);
-    expect(world.notices).toEqual(['the record of a published snapshot could not be written yet']);
+    expect(world.notices).toEqual(['record-not-written: the record of a published snapshot could not be written yet']);
     await writer.amendRecord({}, { signal });
     expect(storedRecord(world, writer)).toMatchObject({ newest: 1, tasks: [{ task: '0_3' }] });
   });

@@ -141,7 +141,7 @@ export class RepositoryWriter {
     this.#record = { ...this.#record, newest: document.n, tasks: document.entries.map(summarise) };
     await this.amendRecord(record, { signal }).catch((error: unknown) => {
       if (!isFailure(error)) throw error;
-      notice('the record of a published snapshot could not be written yet', {
+      notice('record-not-written', 'the record of a published snapshot could not be written yet', {
         snapshot: formatSnapshotName(attempt.name),
         problem: messageOf(error),
       });

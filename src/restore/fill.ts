@@ -108,7 +108,7 @@ class Work {
     } catch (error) {
       const why = reasonFor(error);
       if (why === undefined) throw error;
-      tools.emit({ kind: 'notice', level: 'error', message: why.message });
+      tools.emit({ kind: 'notice', name: 'filling-stopped', level: 'error', message: why.message });
       const left = warm.filter(({ task }) => !this.#results.has(task));
       this.settle(left.map(({ task }) => withoutOffer(task, this.#localOf(task), why)));
     }
@@ -228,7 +228,7 @@ class Work {
   /** The record said something else of this entry: what counts is the document, and the task is planned again by it. */
   #correctOffer(offer: OfferedEntry, entry: Entry): void {
     const message = `the record of ${offer.epoch} does not say of ${offer.task} what the snapshot ${formatSnapshotName(offer)} says`;
-    this.#parts.tools.emit({ kind: 'notice', level: 'warn', message });
+    this.#parts.tools.emit({ kind: 'notice', name: 'record-contradicted', level: 'warn', message });
     this.#offers = this.#offers.map((one) => (one === offer ? { ...one, ...summarise(entry) } : one));
   }
 
@@ -246,6 +246,7 @@ class Work {
     if (!ofTask.has(source)) {
       this.#parts.tools.emit({
         kind: 'notice',
+        name: 'task-damaged',
         level: 'error',
         message: `${task} from ${source} is damaged: ${failure.message}`,
       });

@@ -87,7 +87,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     const tools = { disk, random: world.random };
     await unlessUnavailable('tidy up', world, () => removeLeftStaging(settings.stateDir, tools));
   }
-  const notice: Notice = (message, facts) => world.emit({ kind: 'notice', level: 'warn', message, facts });
+  const notice: Notice = (name, message, facts) => world.emit({ kind: 'notice', name, level: 'warn', message, facts });
   const repository = await openRepository(world.store, {
     application: settings.applicationId,
     lineage: settings.lineage,
@@ -249,7 +249,12 @@ async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () 
     return await work();
   } catch (error) {
     if (!isFailure(error)) throw error;
-    world.emit({ kind: 'notice', level: 'warn', message: `cannot ${what}: ${messageOf(error)}` });
+    world.emit({
+      kind: 'notice',
+      name: 'step-left-out',
+      level: 'warn',
+      message: `cannot ${what}: ${messageOf(error)}`,
+    });
     return undefined;
   }
 }

@@ -117,7 +117,7 @@ describe('a restore after a restore', () => {
     expect(decisions(await scenario.restore({ disk: { ...nodeDisk, write: full } }))).toEqual(all('warm'));
     expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual([]);
     const message = `cannot tell the processes after this one: cannot write ${scenario.stateDir}/.warmstate/restore.json: no space`;
-    expect(scenario.events).toContainEqual({ kind: 'notice', level: 'warn', message });
+    expect(scenario.events).toContainEqual({ kind: 'notice', name: 'step-left-out', level: 'warn', message });
   });
 
   test('leaves what it cannot better where it is, and says why', async () => {
@@ -301,6 +301,7 @@ describe('a damaged entry', () => {
     expect(decisions(result)).toEqual({ '1_0': 'warm', '1_1': 'warm', global: 'cold: guarantee_unknown' });
     expect(scenario.events).toContainEqual({
       kind: 'notice',
+      name: 'record-contradicted',
       level: 'warn',
       message: `the record of ${epoch} does not say of global what the snapshot ${snapshot} says`,
     });
