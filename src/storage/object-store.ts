@@ -24,7 +24,7 @@ import { Failure } from '../base/failure.ts';
  */
 export interface ObjectStore {
   /** Stores `body` under `key`. `body.open()` is called again for every try. */
-  put(key: string, body: ObjectBody, options: StoreOptions): Promise<ObjectFacts>;
+  put(key: string, body: ObjectBody, options: StoreOptions): Promise<StoreTime>;
   /** Opens an object, or a stretch of it. The body is read to its end or disposed. */
   get(key: string, options: StoreOptions & { readonly range?: ByteRange }): Promise<OpenObject>;
   /** What is known about an object without reading it. */
@@ -55,13 +55,16 @@ export interface ObjectBody {
   open(): AsyncIterable<Uint8Array>;
 }
 
-export interface ObjectFacts {
+export interface StoreTime {
+  /** What the store's clock said with this answer: epochs and ages are counted by it. */
+  readonly storeTimeMs: number;
+}
+
+export interface ObjectFacts extends StoreTime {
   readonly key: string;
   readonly sizeBytes: number;
   /** When the object was stored, by the store's clock; some stores know whole seconds only. */
   readonly modifiedMs: number;
-  /** What the store's clock said with this answer: epochs and ages are counted by it. */
-  readonly storeTimeMs: number;
 }
 
 export interface OpenObject extends ObjectFacts, AsyncDisposable {
@@ -72,8 +75,7 @@ export interface OpenObject extends ObjectFacts, AsyncDisposable {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
-export interface ObjectPage {
-  readonly storeTimeMs: number;
+export interface ObjectPage extends StoreTime {
   readonly objects: readonly Omit<ObjectFacts, 'storeTimeMs'>[];
 }
 
