@@ -1,12 +1,22 @@
 import { defineConfig } from 'vitest/config';
 
 // unit: beside its subject in src/, no processes, no servers.  system: the whole program on recorded
-// state.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+// state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
+// installs itself.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts', 'bench/**/*.test.ts'], testTimeout: 30_000 } },
       { test: { name: 'system', include: ['test/*.test.ts', 'test/system/**/*.test.ts'], testTimeout: 120_000 } },
+      {
+        test: {
+          name: 's3',
+          include: ['test/s3/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
       {
         test: {
           name: 'kafka',
