@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createAgent } from './agent/agent.ts';
 import { takeSnapshot } from './agent/snapshot.ts';
 import { Budget } from './base/concurrency.ts';
 import { Failure } from './base/failure.ts';
@@ -34,6 +35,7 @@ import { COMPRESSION_MEMORY_BYTES } from './transfer/memory.ts';
 export function composeCommands(program: string): Commands {
   return {
     demo: { run: (_settings, context) => runDemo(context, program) },
+    run: { run: (settings, context) => runAgent(settings, context, program) },
     snapshot: { run: (settings, context) => runSnapshot(settings, context, program) },
     restore: {
       run: (settings, context) => runRestore(settings, context, program),
@@ -152,10 +154,36 @@ const DEMO_MAX_AGE_MS = 23 * 3_600_000;
 
 /** A store that moves no byte for so long is given up; `restore` has a setting for it. */
 const STALL_TIMEOUT_MS = 60_000;
-/** After the deadline a restore has so long to tidy up. */
+/** A restore after its deadline, and `run` after its end, have so long to tidy up. */
 const OVERTIME_MS = 10_000;
 /** Where Kubernetes looks for the last words of a container. */
 const TERMINATION_LOG = '/dev/termination-log';
+
+async function runAgent(settings: SettingsOf<'run'>, context: CommandContext, program: string): Promise<number> {
+  const killed = context.endGracefully();
+  const agent = createAgent(
+    {
+      ...settings,
+      intervalMs: settings.interval,
+      bandwidthBytesPerSecond: settings.bandwidth,
+      maxAgeMs: settings.maxAge,
+      keepWithinMs: settings.keepWithin,
+      terminationGracePeriodMs: settings.terminationGracePeriod,
+      stateDirLimitBytes: settings.stateDirLimit,
+      program,
+    },
+    {
+      ...context,
+      connect: () => connect(settings, context),
+      files: realFiles,
+      askLock: askApplicationLock,
+      memory: new Budget(COMPRESSION_MEMORY_BYTES),
+    },
+  );
+  await agent.run({ stopping: context.signal, killed });
+  await setOuterDeadline(OVERTIME_MS);
+  return 0;
+}
 
 async function runSnapshot(
   settings: SettingsOf<'snapshot'>,

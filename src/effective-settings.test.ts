@@ -161,7 +161,7 @@ test('values of the file mean what they say, not what YAML makes of them', async
 
 test.each([
   ['maxage: 3h\nto: /x\n', ['maxage is not a setting', 'to is not a setting']],
-  ['interval: 3h\n', ['interval is not a setting']],
+  ['intervals: 3h\n', ['intervals is not a setting']],
   ['config: /x\n', ['config is not a setting']],
   ['maxAge: {h: 3}\n', ['maxAge is no single value']],
   ['- maxAge\n', ['it is no mapping of settings to values']],

@@ -34,6 +34,8 @@ export interface World extends SettingsWorld {
   readonly random: Random;
   /** Aborts, with an Error that says why, when the process is told to end. */
   readonly signal: AbortSignal;
+  /** See CommandContext. */
+  readonly endGracefully: () => AbortSignal;
   readonly stdout: Output;
   readonly stderr: Output;
   /** What `concurrency` means in memory. */
@@ -83,10 +85,11 @@ async function runCommand<C extends Exclude<CommandName, 'config'>>(
   await using output = new AsyncDisposableStack();
   const common: Partial<SettingsOf<'list'>> = loaded.settings;
   const emit = openLog({ level: common.logLevel ?? 'info', format: common.logFormat ?? 'auto', world, output });
-  const { clock, random, signal, stdout } = world;
+  const { clock, random, signal, endGracefully, stdout } = world;
   const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
   const report = (error: unknown): void => void printError(error, world);
-  const context: CommandContext = { operands, clock, random, emit, signal, look, report, print: stdout.write };
+  const process = { clock, random, signal, endGracefully };
+  const context: CommandContext = { ...process, operands, emit, look, report, print: stdout.write };
   for (const message of loaded.warnings) emit({ kind: 'notice', name: 'setting-doubtful', level: 'warn', message });
   if (loaded.kind === 'loaded') return (await command?.run(loaded.settings, context)) ?? 0;
   for (const problem of loaded.problems) report(problem);

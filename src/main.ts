@@ -20,6 +20,7 @@ const exitCode = await invoke(process.argv.slice(2), composeCommands(`warmstate 
   clock: systemClock,
   random: systemRandom,
   signal: ended.signal,
+  endGracefully: ended.endGracefully,
   stdout: outputOf(process.stdout),
   stderr: outputOf(process.stderr),
   memoryOf: (concurrency) => ({
@@ -31,17 +32,38 @@ const exitCode = await invoke(process.argv.slice(2), composeCommands(`warmstate 
 // The loop drains by itself: an exit that is forced has been seen to hang in the runtime's own threads.
 process.exitCode = ended.exitCode() ?? exitCode;
 
-/** Aborts on the first SIGINT or SIGTERM; a second one ends the process as if nobody listened. */
-function endingSignals(): { readonly signal: AbortSignal; readonly exitCode: () => number | undefined } {
-  const controller = new AbortController();
+/**
+ * Aborts on the first SIGINT or SIGTERM. A second one ends the process as if nobody listened, unless the command ends
+ * by itself: then only a second SIGINT, from somebody who waits at a terminal, hurries it.
+ */
+function endingSignals(): {
+  readonly signal: AbortSignal;
+  readonly endGracefully: () => AbortSignal;
+  readonly exitCode: () => number | undefined;
+} {
+  const first = new AbortController();
+  const hurried = new AbortController();
+  let isGraceful = false;
   let exitCode: number | undefined;
+  let interrupts = 0;
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(name, () => {
-      exitCode = 128 + constants.signals[name];
-      controller.abort(new Error(`ended by ${name}`));
-    });
+    const listen = (): void => {
+      interrupts += name === 'SIGINT' ? 1 : 0;
+      const isFirst = !first.signal.aborted;
+      if (isFirst) first.abort(new Error(`ended by ${name}`));
+      if (!isGraceful || interrupts > 1) exitCode = 128 + constants.signals[name];
+      if (isGraceful && interrupts > 1) hurried.abort(new Error(`ended by ${name}`));
+      if (isFirst || isGraceful) return;
+      process.removeListener(name, listen);
+      process.kill(process.pid, name);
+    };
+    process.on(name, listen);
   }
-  return { signal: controller.signal, exitCode: () => exitCode };
+  const endGracefully = (): AbortSignal => {
+    isGraceful = true;
+    return hurried.signal;
+  };
+  return { signal: first.signal, endGracefully, exitCode: () => exitCode };
 }
 
 function outputOf(stream: NodeJS.WriteStream & { readonly fd: number }): Output {

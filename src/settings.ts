@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { messageOf } from './base/failure.ts';
-import { parseDurationMs, parseSizeBytes } from './base/quantity.ts';
+import { parseDurationMs, parseRate, parseSizeBytes } from './base/quantity.ts';
 import type { CommandName, Flag } from './cli/program.ts';
 import { type Destination, parseDestination } from './storage/open-store.ts';
 
@@ -62,6 +62,7 @@ const path = matching(/^[^\0]+$/, 'is not a path');
 const name = matching(/^[^\s/\\\p{Cc}]{1,200}$/u, 'is not a name of 1 to 200 characters without space and slash');
 const size = quantity(parseSizeBytes, 'is not a size above zero such as 64MiB or 10GiB');
 const duration = quantity(parseDurationMs, 'is not a duration above zero such as 30s, 5m or 6h');
+const rate = quantity(parseRate, 'is not a rate above zero such as 50MiB/s');
 
 const taskSelection = z.string().transform((value, context): TaskSelection => {
   if (value === 'auto' || value === 'all' || value === 'none') return { kind: value };
@@ -73,6 +74,9 @@ const taskSelection = z.string().transform((value, context): TaskSelection => {
 type TaskSelection =
   | { readonly kind: 'auto' | 'all' | 'none' }
   | { readonly kind: 'list'; readonly tasks: readonly string[] };
+
+/** A reader of a superseded snapshot has at least so long to finish. */
+const KEEP_WITHIN_MS_MIN = 3_600_000;
 
 /** Every setting there is, in the order of the help. Checked against docs/configuration.md. */
 export const SETTINGS = {
@@ -127,6 +131,12 @@ export const SETTINGS = {
     fallbackHelp: { required: "the pod's namespace", optional: 'the only one found' },
     help: 'separates histories that must not mix: clusters, environments, resets',
   },
+  interval: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallback: '5m',
+    help: 'at most this often a snapshot while the application runs',
+  },
   compression: {
     placeholder: 'WORD',
     decode: choice('zstd', 'none'),
@@ -140,6 +150,12 @@ export const SETTINGS = {
     }, 'is not a whole number from 1 to 256'),
     fallback: '8',
     help: 'objects in flight',
+  },
+  bandwidth: {
+    placeholder: 'RATE',
+    decode: rate,
+    fallback: '50MiB/s',
+    help: 'uploads while the application runs; the early and the last snapshot go without a limit',
   },
   tasks: {
     placeholder: 'TASKS',
@@ -187,6 +203,18 @@ export const SETTINGS = {
     decode: choice('continue', 'fail'),
     fallback: 'continue',
     help: 'continue: start cold and exit 0; or fail',
+  },
+  keepWithin: {
+    placeholder: 'DURATION',
+    decode: duration.refine((ms) => ms >= KEEP_WITHIN_MS_MIN, 'is less than 1h'),
+    fallback: '6h',
+    help: 'superseded snapshots stay this long: time for readers to finish; at least 1h',
+  },
+  terminationGracePeriod: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallbackHelp: { optional: 'unknown' },
+    help: "the pod's, which no pod can see: the last snapshot ends within it",
   },
   snapshot: {
     placeholder: 'NAME',
@@ -250,6 +278,14 @@ const SETTINGS_OF = {
       'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...COMMON,
     ],
   },
+  run: {
+    required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
+    // biome-ignore format: a list to be read as one
+    optional: [
+      'stateDir', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
+      'terminationGracePeriod', ...COMMON,
+    ],
+  },
   snapshot: {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
     optional: ['stateDir', 'compression', 'concurrency', 'maxAge', ...COMMON],
@@ -262,9 +298,9 @@ const SETTINGS_OF = {
     required: [],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'compression',
-      'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline', 'stallTimeout',
-      'onFailure', ...COMMON,
+      'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'interval',
+      'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
+      'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', ...COMMON,
     ],
   },
 } as const satisfies Record<CommandName, { required: readonly SettingKey[]; optional: readonly SettingKey[] }>;

@@ -32,6 +32,11 @@ export function parseSizeBytes(text: string): number | undefined {
   return Number.isSafeInteger(sizeBytes) ? sizeBytes : undefined;
 }
 
+/** `50MiB/s` in bytes per second; undefined for anything else. */
+export function parseRate(text: string): number | undefined {
+  return text.endsWith('/s') ? parseSizeBytes(text.slice(0, -2)) : undefined;
+}
+
 /** Text that parses to exactly this whole number of bytes, in the largest unit that divides it: `64MiB`, `1000B`. */
 export function formatSize(sizeBytes: number): string {
   const units = Object.entries(UNIT_BYTES);

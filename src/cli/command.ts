@@ -10,6 +10,11 @@ export interface CommandContext {
   readonly emit: Emit;
   /** Aborts when the process is told to end. */
   readonly signal: AbortSignal;
+  /**
+   * For a command that ends well by itself when it is told to: then the exit code is its own, a second SIGTERM changes
+   * nothing, and what is returned aborts at a second SIGINT.
+   */
+  readonly endGracefully: () => AbortSignal;
   /** Of standard output. */
   readonly look: () => Look;
   /** Prints an error to standard error; a command that goes on after one says it so. */

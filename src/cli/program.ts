@@ -5,6 +5,10 @@ import { Failure } from '../base/failure.ts';
 export const COMMANDS = {
   demo: { summary: 'tell the whole story on a recorded state directory: no cluster, no broker', operand: undefined },
   restore: { summary: 'fill the state directory from the repository, then exit', operand: undefined },
+  run: {
+    summary: 'watch the state directory and publish snapshots while the application runs, and a last one after it',
+    operand: undefined,
+  },
   snapshot: { summary: 'publish one snapshot now, then exit', operand: undefined },
   list: { summary: 'print what lies in the repository', operand: undefined },
   show: { summary: 'print one snapshot in full, the newest by default', operand: '[SNAPSHOT]' },
