@@ -10,6 +10,9 @@ import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
 import type { CommandContext } from './cli/command.ts';
 import { APPLICATION_ID, tellStory } from './cli/demo.ts';
+import { diagnosePod } from './cli/doctor.ts';
+import { checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
+import { checkSettings } from './cli/doctor-pod.ts';
 import { inspectionJson, renderInspection } from './cli/inspect.ts';
 import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
@@ -19,12 +22,13 @@ import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage 
 import { documentJson, findSnapshot, renderDocument } from './cli/show.ts';
 import { renderSnapshot, snapshotExitCode, snapshotJson } from './cli/snapshot.ts';
 import { renderVerify, verifyExitCode, verifyJson } from './cli/verify.ts';
+import type { ExaminedSettings } from './effective-settings.ts';
 import type { Commands } from './invocation.ts';
 import { parseSnapshotName } from './repository/keys.ts';
 import { restoreResultJson } from './repository/restore-result.ts';
 import { restore } from './restore/restore.ts';
 import { verify } from './restore/verify.ts';
-import type { SettingsOf } from './settings.ts';
+import { flagOf, type SettingsOf } from './settings.ts';
 import type { ObjectStore } from './storage/object-store.ts';
 import { observeStore, type Traffic } from './storage/observed-store.ts';
 import { openStore } from './storage/open-store.ts';
@@ -87,8 +91,23 @@ export function composeCommands(program: string): Commands {
         return 0;
       },
     },
+    doctor: { run: runDoctor },
   };
 }
+
+async function runDoctor({ settings, ...found }: ExaminedSettings, context: CommandContext): Promise<number> {
+  const { applicationId, stateDirLimit, stateDir = '' } = settings;
+  const unset = POD_NEEDS.filter((key) => found.unset.has(key)).map(flagOf);
+  const checks = [
+    ...checkSettings({ ...found, unset }),
+    ...(stateDir === '' ? [] : await diagnosePod({ stateDir, applicationId, stateDirLimit }, realFiles)),
+  ];
+  context.print(settings.output === 'json' ? jsonLine(checksJson(checks)) : renderChecks(checks, context.look()));
+  return doctorExitCode(checks);
+}
+
+/** What one of the containers of a pod refuses to start without. */
+const POD_NEEDS = ['applicationId', 'processingGuarantee'] as const;
 
 /** From the checkout as from the installed package: both have it beside the folder of this file. */
 const RECORDINGS = fileURLToPath(new URL('../demo/state', import.meta.url));

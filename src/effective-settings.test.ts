@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { CommandName, Flags } from './cli/program.ts';
 import {
+  examineSettings,
   loadSettings,
   maskSecrets,
   resolveSettings,
@@ -242,6 +243,27 @@ const SERVICE_HINT = 'enableServiceLinks: false in the pod, or another name for 
 function hintOf(name: string): string | undefined {
   return unknownVariable(name).hint;
 }
+
+test('an examination finds everything that is wrong at once, and tells what is bad from what is not set', async () => {
+  const env = { WARMSTATE_MAXAGE: '1h', WARMSTATE_MAX_AGE: 'soon' };
+  const files = { [DEFAULT_FILE]: 'tasks: all\nmaxage: 3h\n' };
+  const flags = flagsOf({ '--application-id': 'a/b', '--output': 'json' });
+  const { settings, unset, problems, warnings } = await examineSettings(flags, worldOf({ env, files }));
+  expect(problems.map(({ message }) => message)).toEqual([
+    `cannot use the settings file ${DEFAULT_FILE}: maxage is not a setting`,
+    'cannot use --application-id a/b: it is not an application.id of letters, digits, . _ and -',
+    'cannot use WARMSTATE_MAX_AGE=soon: it is not a duration above zero such as 30s, 5m or 6h',
+    'WARMSTATE_MAXAGE in the environment is not a setting',
+  ]);
+  expect(warnings).toEqual(['no lineage is set: histories of several clusters would mix']);
+  expect([settings.output, settings.maxAge, settings.applicationId, settings.tasks]).toEqual([
+    'json',
+    undefined,
+    undefined,
+    { kind: 'all' },
+  ]);
+  expect([unset.has('applicationId'), unset.has('maxAge'), unset.has('destination')]).toEqual([false, false, true]);
+});
 
 test('settings of other commands in the environment and in the file are left alone', async () => {
   const env = { WARMSTATE_MAX_AGE: 'nonsense' };

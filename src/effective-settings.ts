@@ -73,10 +73,39 @@ export async function loadSettings<C extends CommandName>(
     ...missing.map(({ key }) => missingSetting(key, command)),
   ];
   const warnings = [...effective.warnings, ...effective.unknownVariables.map((name) => unknownVariable(name).message)];
-  // oxlint-disable-next-line no-unsafe-type-assertion -- Settings and SettingsOf come from one table: SETTINGS_OF.
-  const values = Object.fromEntries(settings.map(({ key, value }) => [key, value])) as SettingsOf<C>;
+  const values = valuesOf<C>(settings);
   if (problem !== undefined) return { kind: 'refused', problems: [problem, ...more], warnings, settings: values };
   return { kind: 'loaded', settings: values, warnings };
+}
+
+export interface ExaminedSettings {
+  /** Those that can be used. */
+  readonly settings: Partial<SettingsOf<'doctor'>>;
+  /** Those that have no value, neither a good nor a bad one. */
+  readonly unset: ReadonlySet<SettingKey>;
+  readonly problems: readonly Failure[];
+  readonly warnings: readonly string[];
+}
+
+/** The settings of a whole pod with everything that is wrong with them, as `config` judges them. */
+export async function examineSettings(flags: Flags, world: SettingsWorld): Promise<ExaminedSettings> {
+  const effective = await resolveSettings('doctor', flags, world);
+  return {
+    settings: valuesOf<'doctor'>(effective.settings),
+    unset: new Set(effective.settings.filter(({ text }) => text === undefined).map(({ key }) => key)),
+    problems: findProblems(effective),
+    warnings: effective.warnings,
+  };
+}
+
+/** Everything that is wrong, unknown variables included. */
+export function findProblems({ problems, settings, unknownVariables }: EffectiveSettings): readonly Failure[] {
+  return [...problems, ...settings.flatMap(({ problem }) => problem ?? []), ...unknownVariables.map(unknownVariable)];
+}
+
+function valuesOf<C extends CommandName>(settings: readonly EffectiveSetting[]): SettingsOf<C> {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- Settings and SettingsOf come from one table: SETTINGS_OF.
+  return Object.fromEntries(settings.map(({ key, value }) => [key, value])) as SettingsOf<C>;
 }
 
 /** What is in force for a command, where each value comes from, and everything that is wrong with it. */
@@ -153,7 +182,8 @@ function fallbackOf(
 ): (Partial<Fallback> & { readonly text: string }) | undefined {
   const { fallback }: Setting<unknown> = SETTINGS[key];
   if (typeof fallback !== 'function') return fallback === undefined ? undefined : { text: fallback };
-  return isRequired(key, command) || command === 'config' ? fallback(surroundings) : undefined;
+  const isOfAPod = command === 'config' || command === 'doctor';
+  return isRequired(key, command) || isOfAPod ? fallback(surroundings) : undefined;
 }
 
 /** Kubernetes and templates set empty values where they have none. */

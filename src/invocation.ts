@@ -6,11 +6,13 @@ import { exitCodeOf, renderError } from './cli/error-line.ts';
 import { jsonLine } from './cli/json.ts';
 import { COMMANDS, type CommandName, type Flags, parseCommandLine } from './cli/program.ts';
 import {
+  type ExaminedSettings,
+  examineSettings,
+  findProblems,
   loadSettings,
   maskSecrets,
   resolveSettings,
   type SettingsWorld,
-  unknownVariable,
 } from './effective-settings.ts';
 import type { Emit } from './events/event.ts';
 import { createLogger, type LogLevel } from './events/logger.ts';
@@ -18,13 +20,20 @@ import { createProgressBar, createProgressNotices } from './events/progress.ts';
 import { flagsOf, type SettingsOf } from './settings.ts';
 
 /** The commands there are. One that is left out is not in the help either. `config` is always there. */
-export type Commands = { readonly [C in Exclude<CommandName, 'config'>]?: Command<C> };
+export type Commands = { readonly [C in Exclude<CommandName, 'config' | 'doctor'>]?: Command<C> } & {
+  readonly doctor?: Diagnosis;
+};
 
 interface Command<C extends CommandName> {
   /** Prints its result and returns the exit code; what it throws is printed here. */
   run(settings: SettingsOf<C>, context: CommandContext): Promise<number>;
   /** What to do, and with which exit code, after settings that cannot be used and were said so; without it the exit code is 2. */
   refuse?(settings: Partial<SettingsOf<C>>, problem: Failure, context: CommandContext): number;
+}
+
+/** A command that takes settings as they are, good or bad, and says itself what is wrong with them. */
+interface Diagnosis {
+  run(examined: ExaminedSettings, context: CommandContext): Promise<number>;
 }
 
 /** The process, as far as it is the program's business. */
@@ -67,6 +76,7 @@ export async function invoke(argv: readonly string[], commands: Commands, world:
     }
     const { command, flags } = line;
     if (command === 'config') return await printConfig(flags, world);
+    if (command === 'doctor') return await runDoctor(commands.doctor, { ...line, world });
     return await runCommand(command, commands[command], { ...line, world });
   } catch (error) {
     return printError(error, world);
@@ -75,32 +85,52 @@ export async function invoke(argv: readonly string[], commands: Commands, world:
 
 const HELP_COLUMNS_MAX = 120;
 
-async function runCommand<C extends Exclude<CommandName, 'config'>>(
+interface Call {
+  readonly operands: readonly string[];
+  readonly flags: Flags;
+  readonly world: World;
+}
+
+async function runCommand<C extends Exclude<CommandName, 'config' | 'doctor'>>(
   name: C,
   command: Command<C> | undefined,
-  call: { readonly operands: readonly string[]; readonly flags: Flags; readonly world: World },
+  call: Call,
 ): Promise<number> {
-  const { world, operands } = call;
-  const loaded = await loadSettings(name, call.flags, world);
+  const loaded = await loadSettings(name, call.flags, call.world);
   await using output = new AsyncDisposableStack();
-  const common: Partial<SettingsOf<'list'>> = loaded.settings;
-  const emit = openLog({ level: common.logLevel ?? 'info', format: common.logFormat ?? 'auto', world, output });
-  const { clock, random, signal, endGracefully, stdout } = world;
-  const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
-  const report = (error: unknown): void => void printError(error, world);
-  const process = { clock, random, signal, endGracefully };
-  const context: CommandContext = { ...process, operands, emit, look, report, print: stdout.write };
-  for (const message of loaded.warnings) emit({ kind: 'notice', name: 'setting-doubtful', level: 'warn', message });
+  const context = openContext(loaded.settings, call, output);
+  for (const message of loaded.warnings)
+    context.emit({ kind: 'notice', name: 'setting-doubtful', level: 'warn', message });
   if (loaded.kind === 'loaded') return (await command?.run(loaded.settings, context)) ?? 0;
-  for (const problem of loaded.problems) report(problem);
+  for (const problem of loaded.problems) context.report(problem);
   const [first] = loaded.problems;
   return command?.refuse?.(loaded.settings, first, context) ?? exitCodeOf(first);
 }
 
+async function runDoctor(doctor: Diagnosis | undefined, call: Call): Promise<number> {
+  const examined = await examineSettings(call.flags, call.world);
+  await using output = new AsyncDisposableStack();
+  return (await doctor?.run(examined, openContext(examined.settings, call, output))) ?? 0;
+}
+
+function openContext(
+  { logLevel = 'info', logFormat = 'auto' }: { readonly logLevel?: LogLevel; readonly logFormat?: LogFormat },
+  { world, operands }: Call,
+  output: AsyncDisposableStack,
+): CommandContext {
+  const emit = openLog({ level: logLevel, format: logFormat, world, output });
+  const { clock, random, signal, endGracefully, stdout } = world;
+  const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
+  const report = (error: unknown): void => void printError(error, world);
+  return { operands, clock, random, emit, signal, endGracefully, look, report, print: stdout.write };
+}
+
+type LogFormat = SettingsOf<'list'>['logFormat'];
+
 /** Log lines and progress share standard error: a bar where a person watches, lines elsewhere. */
 function openLog(options: {
   readonly level: LogLevel;
-  readonly format: 'auto' | 'json' | 'text';
+  readonly format: LogFormat;
   readonly world: World;
   readonly output: AsyncDisposableStack;
 }): Emit {
@@ -138,11 +168,7 @@ async function printConfig(flags: Flags, world: World): Promise<number> {
   const look = { columns: world.stdout.columns(), hasColour: world.stdout.hasColour, nowMs: world.clock.nowMs() };
   const config = { settings, memory };
   world.stdout.write(values.get('output') === 'json' ? jsonLine(configJson(config)) : renderConfig(config, look));
-  const problems = [
-    ...effective.problems,
-    ...effective.settings.flatMap(({ problem }) => problem ?? []),
-    ...effective.unknownVariables.map(unknownVariable),
-  ];
+  const problems = findProblems(effective);
   for (const warning of effective.warnings) world.stderr.write(`warmstate: warning: ${warning}\n`);
   for (const problem of problems) printError(problem, world);
   return problems.length === 0 ? 0 : exitCodeOf(problems[0]);

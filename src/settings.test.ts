@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { documentedTable } from '../test/support/documentation.ts';
 import { EXIT_CODES } from './base/failure.ts';
+import { CHECK_NAMES } from './cli/doctor-check.ts';
 import { COMMANDS, type CommandName } from './cli/program.ts';
 import {
   environmentNameOf,
@@ -40,7 +41,7 @@ function commandsTaking(key: SettingKey): string {
   const taking = commandNames.filter((name) => settingsOf(name).includes(key));
   if (taking.length === commandNames.length) return 'all';
   if (taking.length === commandNames.length - 1 && !taking.includes('demo')) return 'all but demo';
-  return taking.filter((name) => name !== 'config').join(', ');
+  return taking.filter((name) => name !== 'config' && name !== 'doctor').join(', ');
 }
 
 test('required settings are documented as required by the same commands', () => {
@@ -71,6 +72,10 @@ test('the documented exit codes are those of the kinds of failure', () => {
 
 test('the documented reason codes are the reasons there are', () => {
   expect(tableUnder('Reason codes').map(([code]) => code)).toEqual(REASONS.map((reason) => `\`${reason}\``));
+});
+
+test('the documented checks of doctor are the checks there are', () => {
+  expect(tableUnder('What `doctor` checks').map(([check]) => check)).toEqual(CHECK_NAMES.map((name) => `\`${name}\``));
 });
 
 test('flags and environment names follow from the key', () => {

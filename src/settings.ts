@@ -266,6 +266,13 @@ export type SettingKey = keyof typeof SETTINGS;
 
 const COMMON = ['output', 'config', 'logLevel', 'logFormat'] as const;
 const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
+/** What is set for a whole pod: `config` shows and `doctor` checks all of it. */
+// biome-ignore format: a list to be read as one
+const OF_A_POD = [
+  'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'interval',
+  'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
+  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', ...COMMON,
+] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
 const SETTINGS_OF = {
@@ -294,15 +301,8 @@ const SETTINGS_OF = {
   show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...COMMON] },
   verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...COMMON] },
   inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
-  config: {
-    required: [],
-    // biome-ignore format: a list to be read as one
-    optional: [
-      'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'interval',
-      'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
-      'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', ...COMMON,
-    ],
-  },
+  doctor: { required: [], optional: OF_A_POD },
+  config: { required: [], optional: OF_A_POD },
 } as const satisfies Record<CommandName, { required: readonly SettingKey[]; optional: readonly SettingKey[] }>;
 
 type Decoded<K extends SettingKey> = z.output<(typeof SETTINGS)[K]['decode']>;

@@ -17,6 +17,7 @@ export const COMMANDS = {
     operand: '[SNAPSHOT...]',
   },
   inspect: { summary: 'print what lies in a state directory and what could be captured', operand: '[DIR]' },
+  doctor: { summary: 'check settings, permissions, locks and the store, and say what mends them', operand: undefined },
   config: { summary: 'print the effective settings and where each value comes from', operand: undefined },
 } as const satisfies Record<string, { readonly summary: string; readonly operand: string | undefined }>;
 
