@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createAgent } from './agent/agent.ts';
 import { takeSnapshot } from './agent/snapshot.ts';
+import { snapshotResultJson } from './agent/snapshot-result.ts';
 import { Budget } from './base/concurrency.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
@@ -20,7 +21,7 @@ import { listingJson, listStored, renderListing } from './cli/list.ts';
 import { openOnlyRepository } from './cli/repository-choice.ts';
 import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage } from './cli/restore.ts';
 import { documentJson, findSnapshot, renderDocument } from './cli/show.ts';
-import { renderSnapshot, snapshotExitCode, snapshotJson } from './cli/snapshot.ts';
+import { renderSnapshot, snapshotExitCode } from './cli/snapshot.ts';
 import { renderVerify, verifyExitCode, verifyJson } from './cli/verify.ts';
 import type { ExaminedSettings } from './effective-settings.ts';
 import type { Commands } from './invocation.ts';
@@ -219,7 +220,9 @@ async function runSnapshot(
       memory: new Budget(COMPRESSION_MEMORY_BYTES),
     },
   );
-  context.print(settings.output === 'json' ? jsonLine(snapshotJson(result)) : renderSnapshot(result, context.look()));
+  context.print(
+    settings.output === 'json' ? jsonLine(snapshotResultJson(result)) : renderSnapshot(result, context.look()),
+  );
   return snapshotExitCode(result);
 }
 

@@ -1,3 +1,5 @@
+import { count, list, mapped, named, nullable, object, oneOf, time } from '../base/json-codec.ts';
+import { explained, offsetMap, qualityWord, snapshotNameText, taskName } from '../repository/document-shape.ts';
 import type { Quality } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 
@@ -34,3 +36,34 @@ export interface SnapshotTask {
   /** Why it was not captured. */
   readonly why: Explanation | undefined;
 }
+
+/** The stable shape of `snapshot --output json`, and of the answer to `POST /-/snapshot`. */
+export function snapshotResultJson(result: SnapshotResult): unknown {
+  return resultShape.encode(result);
+}
+
+/** Failure `corrupt` for what is no such result. */
+export function decodeSnapshotResult(json: unknown): SnapshotResult {
+  return resultShape.decode(json, '');
+}
+
+const taskShape = explained(
+  object<Omit<SnapshotTask, 'why'>>({
+    task: taskName,
+    outcome: oneOf('captured', 'unchanged', 'carried', 'uncapturable'),
+    quality: nullable(qualityWord),
+    stateTimeMs: named('stateTime', nullable(time)),
+    offsets: offsetMap,
+  }),
+);
+
+const resultShape = object<SnapshotResult>({
+  snapshot: nullable(snapshotNameText),
+  tasks: list(taskShape),
+  bytesRead: count,
+  bytesUploaded: count,
+  bytesReused: count,
+  objectsUploaded: count,
+  requests: count,
+  durationMs: mapped(count, (ms) => ms, Math.round),
+});

@@ -87,9 +87,10 @@ export async function takeTask(task: string, terms: TaskTerms, tools: TaskTools)
       return await attemptTask(task, terms, tools);
     } catch (error) {
       if (!isFailure(error, 'moved')) throw error;
-      tools.emit({ kind: 'capture-retried', task, reason: error.message });
+      const why: Explanation = { reason: 'changing', message: error.message };
+      tools.emit({ kind: 'capture-retried', task, why });
       if (attempt < MOVED_TRIES_MAX) continue;
-      return { kind: 'refused', why: { reason: 'changing', message: error.message }, judgement: undefined, ahead: [] };
+      return { kind: 'refused', why, judgement: undefined, ahead: [] };
     }
   }
 }

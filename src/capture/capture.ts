@@ -76,7 +76,7 @@ export async function captureTask(
   for (let attempt = 1; ; attempt++) {
     const outcome = await attemptCapture(where, tools, options);
     if (outcome.kind !== 'again') return outcome;
-    tools.emit({ kind: 'capture-retried', task: where.task, reason: outcome.why.message });
+    tools.emit({ kind: 'capture-retried', task: where.task, why: outcome.why });
     if (outcome.why.reason === 'being_deleted') withoutCurrent += 1;
     if (attempt >= options.triesMax || withoutCurrent >= CURRENT_TRIES_MAX)
       return { kind: 'refused', why: outcome.why };
@@ -181,7 +181,7 @@ async function pinDatabase(
         why: { reason: 'being_deleted', message: `${path} has no CURRENT: it is being deleted or made` },
       };
     }
-    tools.emit({ kind: 'capture-retried', task: path, reason: result.why });
+    tools.emit({ kind: 'capture-retried', task: path, why: { reason: result.reason, message: result.why } });
     if (!(await database.isInPlace())) return changing(`${path} was replaced`);
     if (attempt >= options.triesMax) {
       const message = `${path} did not hold still in ${attempt} tries: ${result.why}`;

@@ -1,6 +1,11 @@
 import { expect, test } from 'vitest';
-import type { SnapshotResult, SnapshotTask } from '../agent/snapshot-result.ts';
-import { renderSnapshot, snapshotExitCode, snapshotJson } from './snapshot.ts';
+import {
+  decodeSnapshotResult,
+  type SnapshotResult,
+  type SnapshotTask,
+  snapshotResultJson,
+} from '../agent/snapshot-result.ts';
+import { renderSnapshot, snapshotExitCode } from './snapshot.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
 const look = { columns: 80, hasColour: false, nowMs };
@@ -65,9 +70,16 @@ test('nothing published is said as such', () => {
   );
 });
 
+test('the JSON of a snapshot can be read back', () => {
+  const json: unknown = JSON.parse(JSON.stringify(snapshotResultJson(result)));
+  expect(decodeSnapshotResult(json)).toEqual({ ...result, durationMs: 1_235 });
+});
+
 test('the JSON of a snapshot has the stable shape', () => {
   const [first, , , last] = result.tasks.map(({ task }) => task);
-  expect(JSON.parse(JSON.stringify(snapshotJson({ ...result, tasks: [captured, ...result.tasks.slice(3)] })))).toEqual({
+  expect(
+    JSON.parse(JSON.stringify(snapshotResultJson({ ...result, tasks: [captured, ...result.tasks.slice(3)] }))),
+  ).toEqual({
     snapshot: name,
     tasks: [
       {

@@ -1,7 +1,6 @@
 import type { SnapshotResult, SnapshotTask } from '../agent/snapshot-result.ts';
 import { EXIT_CODES } from '../base/failure.ts';
 import { describeAge, describeBytes, describeCount, describeDuration } from '../base/quantity.ts';
-import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint, type Tone } from './look.ts';
 import { renderTable } from './table.ts';
 
@@ -37,28 +36,6 @@ function summarize(result: SnapshotResult): string {
   if (result.snapshot === undefined) return `nothing to publish: ${share} stored already (${took})`;
   const sent = `${describeBytes(result.bytesUploaded)} sent, ${describeBytes(result.bytesReused)} reused`;
   return `published ${result.snapshot}: ${share}, ${sent}, ${took}`;
-}
-
-/** The stable shape of `snapshot --output json`. */
-export function snapshotJson(result: SnapshotResult): object {
-  return {
-    snapshot: result.snapshot ?? null,
-    tasks: result.tasks.map(({ task, outcome, quality, stateTimeMs, offsets, why }) => ({
-      task,
-      outcome,
-      quality: quality ?? null,
-      reason: why?.reason ?? null,
-      message: why?.message ?? null,
-      stateTime: jsonTime(stateTimeMs),
-      offsets: jsonOffsets(offsets),
-    })),
-    bytesRead: result.bytesRead,
-    bytesUploaded: result.bytesUploaded,
-    bytesReused: result.bytesReused,
-    objectsUploaded: result.objectsUploaded,
-    requests: result.requests,
-    durationMs: Math.round(result.durationMs),
-  };
 }
 
 /** 5 where nothing is stored because the state directory kept changing: another try may do. A part that is stored is a success. */

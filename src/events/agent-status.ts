@@ -1,3 +1,25 @@
+import {
+  type Codec,
+  count,
+  flag,
+  list,
+  mapped,
+  named,
+  nullable,
+  object,
+  oneOf,
+  text,
+  time,
+} from '../base/json-codec.ts';
+import {
+  epochText,
+  explained,
+  nameText,
+  offsetMap,
+  qualityWord,
+  snapshotNameText,
+  taskName,
+} from '../repository/document-shape.ts';
 import type { Quality } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 
@@ -85,3 +107,84 @@ export interface RestoreStatus {
     readonly why: Explanation | undefined;
   }[];
 }
+
+/** The stable shape of `status --output json` and of `GET /api/v1/status`. */
+export function agentStatusJson(status: AgentStatus): unknown {
+  const warm = status.tasks.filter(isWarm).length;
+  return Object.assign({ warm, cold: status.tasks.length - warm }, statusShape.encode(status));
+}
+
+/** Failure `corrupt` for what is no such status. */
+export function decodeAgentStatus(json: unknown): AgentStatus {
+  return statusShape.decode(json, '');
+}
+
+/** Whether a task would come back if the pod died now. */
+export function isWarm({ entry }: TaskStatus): boolean {
+  return entry !== undefined;
+}
+
+const PROBLEM_LENGTH_MAX = 64 * 1024;
+const milliseconds: Codec<number> = mapped(count, (ms) => ms, Math.round);
+
+const entryShape = object<NonNullable<TaskStatus['entry']>>({
+  snapshot: snapshotNameText,
+  quality: qualityWord,
+  stateTimeMs: named('stateTime', time),
+  sizeBytes: named('bytes', count),
+  offsets: offsetMap,
+});
+
+const taskShape = explained(
+  object<Omit<TaskStatus, 'why'>>({
+    task: taskName,
+    state: oneOf('restorable', 'pending', 'uncapturable'),
+    entry: nullable(entryShape),
+    isPending: named('pending', flag),
+  }),
+);
+
+const restoreShape = object<RestoreStatus>({
+  outcome: oneOf('restored', 'partial', 'local', 'empty', 'failed'),
+  completedMs: named('completedAt', time),
+  durationMs: milliseconds,
+  downloadedBytes: named('bytesDownloaded', count),
+  tasks: list(
+    explained(
+      object<Omit<RestoreStatus['tasks'][number], 'why'>>({ task: taskName, decision: oneOf('warm', 'local', 'cold') }),
+    ),
+  ),
+});
+
+const statusShape = object<AgentStatus>({
+  application: nameText,
+  lineage: nameText,
+  instance: nameText,
+  guarantee: nameText,
+  epoch: nullable(epochText),
+  phase: oneOf('starting', 'watching', 'finishing'),
+  turnedAtMs: named('turnedAt', time),
+  applicationFound: flag,
+  applicationRunning: nullable(flag),
+  problems: list(
+    object<AgentProblem>({
+      area: oneOf('settings', 'state-dir', 'storage', 'listen', 'trial'),
+      message: text(PROBLEM_LENGTH_MAX),
+      hint: nullable(text(PROBLEM_LENGTH_MAX)),
+      sinceMs: named('since', time),
+    }),
+  ),
+  tasks: list(taskShape),
+  lastSuccessMs: named('lastSuccess', nullable(time)),
+  snapshot: nullable(snapshotNameText),
+  dueMs: named('due', nullable(time)),
+  previousShutdown: nullable(oneOf('sealed', 'partial', 'killed', 'none')),
+  finalSnapshot: object<AgentStatus['finalSnapshot']>({ pendingBytes: count, estimatedMs: milliseconds }),
+  stateDir: object<AgentStatus['stateDir']>({
+    bytes: count,
+    limitBytes: nullable(count),
+    availableBytes: nullable(count),
+  }),
+  restorableBytes: count,
+  restore: nullable(restoreShape),
+});

@@ -1,3 +1,5 @@
+import type { Explanation } from '../streams/reason.ts';
+
 /** What the program tells the world. Domain code emits facts; log lines, metrics and progress bars listen. */
 export type Event =
   /** Bytes of work that lie ahead became known; adds to what was announced before. */
@@ -6,7 +8,7 @@ export type Event =
   | { readonly kind: 'work-done'; readonly work: Work; readonly bytes: number }
   | { readonly kind: 'work-finished'; readonly work: Work }
   /** One attempt at a consistent capture failed and is made again. */
-  | { readonly kind: 'capture-retried'; readonly task: string; readonly reason: string }
+  | { readonly kind: 'capture-retried'; readonly task: string; readonly why: Explanation }
   | { readonly kind: 'object-uploaded'; readonly key: string; readonly storedBytes: number }
   /** One call of the object store is over. `failure` is the kind of Failure, or `aborted`. */
   | {

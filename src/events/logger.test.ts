@@ -8,7 +8,7 @@ const events: readonly Event[] = [
   { kind: 'notice', name: 'progress', level: 'info', message: 'watching', facts: { tasks: 12, path: '/state "x"' } },
   { kind: 'notice', name: 'setting-doubtful', level: 'warn', message: 'no lineage is set' },
   { kind: 'notice', name: 'filling-stopped', level: 'error', message: 'cannot publish', facts: { isFinal: true } },
-  { kind: 'capture-retried', task: '0_0', reason: 'the manifest rolled' },
+  { kind: 'capture-retried', task: '0_0', why: { reason: 'changing', message: 'the manifest rolled' } },
   { kind: 'object-uploaded', key: 'orders/prod/data/1', storedBytes: 4096 },
   {
     kind: 'snapshot-finished',

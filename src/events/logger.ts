@@ -39,8 +39,8 @@ function entryOf(event: Event): Entry | undefined {
     case 'notice':
       return { level: event.level, event: event.name, message: event.message, facts: event.facts ?? {} };
     case 'capture-retried': {
-      const { task, reason } = event;
-      return { level: 'debug', event: event.kind, message: 'capturing again', facts: { task, reason } };
+      const { task, why } = event;
+      return { level: 'debug', event: event.kind, message: 'capturing again', facts: { task, reason: why.message } };
     }
     case 'object-uploaded': {
       const { key, storedBytes } = event;

@@ -6,7 +6,9 @@ import {
   flag,
   list,
   mapOf,
+  mapped,
   named,
+  nullable,
   object,
   oneOf,
   optional,
@@ -17,6 +19,7 @@ import {
   variants,
 } from '../base/json-codec.ts';
 import type { CheckpointWatch, TaskMemory } from '../streams/quality.ts';
+import { type Explanation, REASONS, type Reason } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, isStoreName, isTaskName } from '../streams/state-directory.ts';
 import type {
   ArchivedFile,
@@ -51,6 +54,26 @@ export const attemptNumber = checked(count, (value) => (value === 0 ? 'is 0, but
 export const offsetMap = mapOf(
   textThat('changelog partition', (value) => /^[A-Za-z0-9._-]{1,249}-(?:0|[1-9]\d{0,9})$/.test(value)),
   checked(digits, (value) => (value < 2n ** 63n ? undefined : 'does not fit into 63 bits')),
+);
+
+const MESSAGE_LENGTH_MAX = 64 * 1024;
+
+/** Beside the fields of `rest`, why: `reason` and `message`, both null where there is nothing to explain. */
+export function explained<T extends object>(rest: Codec<T>): Codec<T & { readonly why: Explanation | undefined }> {
+  return {
+    decode: (json, at) => ({ ...rest.decode(json, at), why: explanation.decode(json, at) }),
+    encode: (value) => Object.assign({}, rest.encode(value), explanation.encode(value.why)),
+  };
+}
+
+const explanation = mapped(
+  object<{ readonly reason: Reason | undefined; readonly message: string | undefined }>({
+    reason: nullable(oneOf(...REASONS)),
+    message: nullable(text(MESSAGE_LENGTH_MAX)),
+  }),
+  ({ reason, message }): Explanation | undefined =>
+    reason === undefined ? undefined : { reason, message: message ?? '' },
+  (why) => ({ reason: why?.reason, message: why?.message }),
 );
 
 /** The parts of a file. Whether they make up the file is checked with the file. */
