@@ -11,8 +11,8 @@ import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
 import type { CommandContext } from './cli/command.ts';
 import { APPLICATION_ID, tellStory } from './cli/demo.ts';
-import { diagnosePod } from './cli/doctor.ts';
-import { checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
+import { diagnosePod, diagnoseStore, noDestination } from './cli/doctor.ts';
+import { type Check, checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
 import { checkSettings } from './cli/doctor-pod.ts';
 import { inspectionJson, renderInspection } from './cli/inspect.ts';
 import { inspectStateDirectory } from './cli/inspection.ts';
@@ -97,14 +97,27 @@ export function composeCommands(program: string): Commands {
 }
 
 async function runDoctor({ settings, ...found }: ExaminedSettings, context: CommandContext): Promise<number> {
-  const { applicationId, stateDirLimit, stateDir = '' } = settings;
+  const { applicationId, stateDirLimit, stateDir } = settings;
   const unset = POD_NEEDS.filter((key) => found.unset.has(key)).map(flagOf);
   const checks = [
     ...checkSettings({ ...found, unset }),
-    ...(stateDir === '' ? [] : await diagnosePod({ stateDir, applicationId, stateDirLimit }, realFiles)),
+    ...(stateDir === undefined ? [] : await diagnosePod({ stateDir, applicationId, stateDirLimit }, realFiles)),
+    ...(await diagnoseDestination({ settings, unset: found.unset }, context)),
   ];
   context.print(settings.output === 'json' ? jsonLine(checksJson(checks)) : renderChecks(checks, context.look()));
   return doctorExitCode(checks);
+}
+
+async function diagnoseDestination(
+  { settings, unset }: Pick<ExaminedSettings, 'settings' | 'unset'>,
+  context: CommandContext,
+): Promise<readonly Check[]> {
+  const { destination, applicationId, lineage } = settings;
+  if (destination === undefined) return unset.has('destination') ? [noDestination()] : [];
+  const isKnown = applicationId !== undefined && lineage !== undefined;
+  const location = isKnown ? { application: applicationId, lineage } : undefined;
+  const open = async (): Promise<ObjectStore> => (await connect({ destination }, context)).store;
+  return diagnoseStore({ name: `the directory ${destination.directory}`, open, location }, context);
 }
 
 /** What one of the containers of a pod refuses to start without. */

@@ -13,6 +13,13 @@ export const CHECK_NAMES = [
   'application',
   'lock',
   'watches',
+  'store',
+  'put',
+  'get',
+  'range',
+  'list',
+  'delete',
+  'clock',
 ] as const;
 
 export type CheckName = (typeof CHECK_NAMES)[number];

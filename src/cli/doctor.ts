@@ -1,7 +1,9 @@
 import { join } from 'node:path';
-import { isFailure } from '../base/failure.ts';
+import { Failure, isFailure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
-import { type Check, type CheckName, failed } from './doctor-check.ts';
+import { type RepositoryLocation, repositoryKeys } from '../repository/keys.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
+import { type Check, type CheckName, failed, ok } from './doctor-check.ts';
 import {
   findApplicationFacts,
   findLockFacts,
@@ -20,6 +22,8 @@ import {
   checkWatches,
   chosenApplication,
 } from './doctor-pod.ts';
+import { type ProbeWorld, probeStore } from './doctor-probe.ts';
+import { checkStore } from './doctor-store.ts';
 
 export interface PodSettings {
   readonly stateDir: string;
@@ -48,6 +52,30 @@ export async function diagnosePod(settings: PodSettings, files: FileAccess): Pro
       return checkWatches(findWatchFacts([stateDir, ...ofApplication]));
     }),
   ];
+}
+
+export interface StoreToProbe {
+  /** In words, for the line that says that it could be opened. */
+  readonly name: string;
+  readonly open: () => Promise<ObjectStore>;
+  /** Undefined where they are not known: what is probed then lies beside every application. */
+  readonly location: RepositoryLocation | undefined;
+}
+
+export function noDestination(): Check {
+  const hint = '--destination URL, WARMSTATE_DESTINATION, or destination in the settings file';
+  return failed('store', new Failure('invalid', 'there is none to look at: --destination is not set', { hint }));
+}
+
+/** Uses a store as warmstate does, with one object that is gone afterwards. */
+export async function diagnoseStore(
+  { name, open, location }: StoreToProbe,
+  world: ProbeWorld,
+): Promise<readonly Check[]> {
+  const store = await attempt('store', open);
+  if ('outcome' in store) return [store];
+  const keyOf = location === undefined ? (token: string) => `doctor/${token}` : repositoryKeys(location).probe;
+  return [ok('store', name), ...checkStore(await probeStore(store, keyOf, world))];
 }
 
 /** What cannot even be looked at is a failed check. */

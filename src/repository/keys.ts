@@ -10,6 +10,7 @@ import { Failure } from '../base/failure.ts';
  *   <application>/<lineage>/snapshots/<epoch>/<n>.json.zst
  *   <application>/<lineage>/data/<epoch>/<n>-<i>
  *   <application>/<lineage>/data/<epoch>/<n>-<i>.tar.zst
+ *   <application>/<lineage>/doctor/<token>    there for a moment, to see what the store does; nobody reads it
  *
  *   epoch := ms "-" instance "-" token     13 digits, at most 63 characters, 4 of a-z0-9
  *   n     := 8 digits, i := 6 digits       equal widths: keys sort as their numbers do
@@ -27,6 +28,7 @@ export interface RepositoryKeys extends RepositoryLocation {
   /** The place of one stretch of a table; `i` counts data and archives of a snapshot together. */
   data(name: SnapshotName, i: number): string;
   archive(name: SnapshotName, i: number): string;
+  probe(token: string): string;
 }
 
 /** One history of one application. */
@@ -79,6 +81,7 @@ export function repositoryKeys({ application, lineage }: RepositoryLocation): Re
     snapshot: (name) => `${root}/snapshots/${numbered(name)}.json.zst`,
     data: (name, i) => `${root}/data/${numbered(name)}-${padded('i', i, I_DIGITS)}`,
     archive: (name, i) => `${root}/data/${numbered(name)}-${padded('i', i, I_DIGITS)}.tar.zst`,
+    probe: (token) => `${root}/doctor/${token}`,
   };
 }
 
