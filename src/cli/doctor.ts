@@ -74,7 +74,8 @@ export async function diagnoseStore(
 ): Promise<readonly Check[]> {
   const store = await attempt('store', open);
   if ('outcome' in store) return [store];
-  const keyOf = location === undefined ? (token: string) => `doctor/${token}` : repositoryKeys(location).probe;
+  const keys = location && repositoryKeys(location);
+  const keyOf = (token: string): string => keys?.probe(token) ?? `doctor/${token}`;
   return [ok('store', name), ...checkStore(await probeStore(store, keyOf, world))];
 }
 
