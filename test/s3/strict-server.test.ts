@@ -10,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { systemErrorCode } from '../../src/base/failure.ts';
+import { makeAuthority } from '../support/s3-server/certificate.ts';
 import type { S3Fault } from '../support/s3-server/faults.ts';
 import { S3Server, type S3ServerOptions } from '../support/s3-server/server.ts';
 
@@ -97,6 +98,17 @@ describe('the strict server refuses', () => {
 });
 
 describe('the strict server', () => {
+  test('speaks TLS under an authority of its own, which a client must be told of', async () => {
+    const authority = makeAuthority();
+    const tls = authority.issue(['127.0.0.1', 'localhost']);
+    const { client } = await openBoth({ server: { tls }, client: { maxAttempts: 1 } });
+    await expect(client.send(putOf('k'))).rejects.toThrow(/certificate/);
+    const requestHandler = { httpsAgent: { ca: authority.cert } };
+    const { server, client: trusting } = await openBoth({ server: { tls }, client: { requestHandler } });
+    await trusting.send(putOf('k'));
+    expect(server.keys()).toEqual(['k']);
+  });
+
   const faults: readonly (readonly [S3Fault, string])[] = [
     [{ kind: 'answer', status: 503, code: 'SlowDown', headers: { 'retry-after': '7' } }, 'SlowDown'],
     [{ kind: 'answer', status: 500, code: 'InternalError', after: true }, 'InternalError'],

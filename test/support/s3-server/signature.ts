@@ -40,7 +40,16 @@ export function verifySignature(request: S3Request, verifier: Verifier): void {
   }
   if (accessKeyId !== verifier.identity.accessKeyId) throw new Refusal(403, 'InvalidAccessKeyId');
   assertToken(headers['x-amz-security-token'], verifier.identity.sessionToken);
-  const stamp = headers['x-amz-date'] ?? '';
+  if (headers['x-amz-content-sha256'] === undefined) {
+    const message = 'Missing required header for this request: x-amz-content-sha256';
+    throw new Refusal(400, 'InvalidRequest', { message });
+  }
+  const stamp = headers['x-amz-date'];
+  if (stamp === undefined) {
+    throw new Refusal(403, 'AccessDenied', {
+      message: 'AWS authentication requires a valid Date or x-amz-date header',
+    });
+  }
   assertNow(stamp, day, verifier.nowMs);
   const signed = names.split(';');
   assertAllSigned(request, signed);
@@ -59,7 +68,7 @@ function assertToken(sent: string | undefined, expected: string | undefined): vo
 
 function assertNow(stamp: string, day: string, nowMs: number): void {
   const [, ...parts] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(stamp) ?? [];
-  if (parts.length !== 6 || !stamp.startsWith(day)) throw malformed('x-amz-date is missing, or of another day');
+  if (parts.length !== 6 || !stamp.startsWith(day)) throw malformed('x-amz-date is of another day than the credential');
   const [year, month, date, hour, minute, second] = parts.map(Number);
   const sentMs = Date.UTC(year ?? 0, (month ?? 0) - 1, date, hour, minute, second);
   if (Math.abs(sentMs - nowMs) <= SKEW_MS_MAX) return;
@@ -98,16 +107,8 @@ function canonicalRequest({ method, path, query, headers }: S3Request, signed: r
     ...signed.map((name) => `${name}:${(headers[name] ?? '').trim().replaceAll(/ +/g, ' ')}`),
     '',
     signed.join(';'),
-    payloadHash(headers),
+    headers['x-amz-content-sha256'],
   ].join('\n');
-}
-
-function payloadHash(headers: S3Request['headers']): string {
-  const sent = headers['x-amz-content-sha256'];
-  if (sent !== undefined) return sent;
-  throw new Refusal(400, 'InvalidRequest', {
-    message: 'Missing required header for this request: x-amz-content-sha256',
-  });
 }
 
 /** As AWS encodes: everything but the unreserved characters of RFC 3986. */
