@@ -133,6 +133,7 @@ async function runDemo(context: CommandContext, program: string): Promise<number
     applicationId: APPLICATION_ID,
     instance: 'demo',
     lineage: 'demo',
+    appVersion: undefined,
     processingGuarantee: 'exactly_once_v2',
   } as const;
   // The story says itself what goes wrong on purpose.

@@ -131,6 +131,12 @@ export const SETTINGS = {
     fallbackHelp: { required: "the pod's namespace", optional: 'the only one found' },
     help: 'separates histories that must not mix: clusters, environments, resets',
   },
+  appVersion: {
+    placeholder: 'VERSION',
+    decode: matching(/^[^\s\p{Cc}]{1,200}$/u, 'is not a version of 1 to 200 characters without space'),
+    fallbackHelp: { optional: 'all versions are alike' },
+    help: 'the version of the application that installed state is on trial for',
+  },
   interval: {
     placeholder: 'DURATION',
     decode: duration,
@@ -269,7 +275,7 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 /** What is set for a whole pod: `config` shows and `doctor` checks all of it. */
 // biome-ignore format: a list to be read as one
 const OF_A_POD = [
-  'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'interval',
+  'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
   'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', ...COMMON,
 ] as const;
@@ -281,7 +287,7 @@ const SETTINGS_OF = {
     required: ['applicationId', 'destination', 'instance', 'lineage'],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'processingGuarantee', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
+      'stateDir', 'processingGuarantee', 'appVersion', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
       'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...COMMON,
     ],
   },

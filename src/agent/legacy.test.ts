@@ -101,6 +101,7 @@ async function inherit(
     writer: 'warmstate test',
     timeMs: NOW_MS,
     guarantee: 'at_least_once',
+    appVersion: undefined,
     result: { outcome: 'restored', tasks: [], bytesDownloaded: 0, requests: 0, durationMs: 0 },
     installed: [task],
     taints: [],

@@ -169,6 +169,7 @@ const record: EpochRecord = {
   maxAgeMs: 82_800_000,
   keepWithinMs: 21_600_000,
   after: '1763854560000-orders%3A0-zzzz',
+  trial: undefined,
   newest: 12,
   tasks: [
     {
@@ -188,10 +189,12 @@ const record: EpochRecord = {
       task: '0_3',
       snapshot: '1763854500000-orders-0-yyyy/3',
       quality: 'clean',
+      layout: undefined,
       stateTimeMs: Date.UTC(2026, 10, 22, 23, 30),
       offsets: OFFSETS,
     },
   ],
+  appVersion: undefined,
 };
 
 const report: RestoreReport = {
@@ -202,6 +205,7 @@ const report: RestoreReport = {
   writer: 'warmstate 0.1.0',
   timeMs: Date.UTC(2026, 10, 22, 23, 36),
   guarantee: 'auto',
+  appVersion: undefined,
   result: {
     outcome: 'partial',
     tasks: [
@@ -271,6 +275,22 @@ describe('format 1', () => {
   test('of a record is read, and written the same', () => {
     expect(decodeRecord(golden('record.json'), `orders/shop%2Feu/records/${EPOCH}.json`)).toEqual(record);
     expect(textOf(encodeRecord(record))).toBe(textOf(golden('record.json')));
+  });
+
+  // What was added to records and to restore.json without a new number.
+  const trial = { state: 'failed', atMs: Date.UTC(2026, 10, 22, 23, 41), lockTaken: 3, lockLost: 2 } as const;
+  const installed = record.installed.map((one) => ({ ...one, layout: 'file' as const }));
+  const tried: EpochRecord = { ...record, trial, installed, appVersion: '7c9f5b' };
+
+  test('of a record with a trial is read, and written the same', () => {
+    expect(decodeRecord(golden('record-trial.json'), `orders/shop%2Feu/records/${EPOCH}.json`)).toEqual(tried);
+    expect(textOf(encodeRecord(tried))).toBe(textOf(golden('record-trial.json')));
+  });
+
+  test('of a restore.json with a version is read, and written the same', () => {
+    const versioned = { ...report, appVersion: '7c9f5b' };
+    expect(decodeRestoreReport(golden('restore-version.json'), 'restore.json')).toEqual(versioned);
+    expect(textOf(encodeRestoreReport(versioned))).toBe(textOf(golden('restore-version.json')));
   });
 
   test('of restore.json is read, and written the same', () => {

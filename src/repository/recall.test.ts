@@ -32,6 +32,7 @@ const report: RestoreReport = {
   writer: 'warmstate 0.1.0',
   timeMs: RESTORED_MS,
   guarantee: 'at_least_once',
+  appVersion: undefined,
   result: { outcome: 'restored', tasks: [], bytesDownloaded: 0, requests: 0, durationMs: 0 },
   installed: [],
   taints: [],

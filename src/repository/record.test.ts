@@ -19,7 +19,15 @@ function spoiled(change: (json: ReturnType<typeof JSON.parse>) => void): Uint8Ar
 }
 
 describe('a record', () => {
-  const bare = { keepWithinMs: undefined, after: undefined, newest: undefined, tasks: [], taints: [], installed: [] };
+  const lists = { tasks: [], taints: [], installed: [] };
+  const nothing = {
+    keepWithinMs: undefined,
+    after: undefined,
+    trial: undefined,
+    newest: undefined,
+    appVersion: undefined,
+  };
+  const bare = { ...nothing, ...lists };
 
   test.each<[string, EpochRecord]>([
     ['with everything', sampleRecord()],
@@ -58,6 +66,11 @@ describe('a record', () => {
     ['a task twice', (json) => json.tasks.push(json.tasks[0]), 'task 0_3 is named twice'],
     ['an installed task twice', (json) => json.installed.push(json.installed[0]), 'task 0_3 is named twice'],
     ['tasks of no document', (json) => delete json.newest, 'it has tasks and no newest document'],
+    [
+      'a trial that is none',
+      (json) => (json.trial.state = 'won'),
+      'trial.state is none of undecided, confirmed, failed: "won"',
+    ],
     ['an epoch that is none', (json) => (json.after = '../x'), 'after is no epoch: "../x"'],
     ['an inode that is a number', (json) => (json.taints[0].inode = 77), 'taints[0].inode is no text of digits: 77'],
     ['null for nothing', (json) => (json.keepWithinMs = null), 'keepWithinMs is no whole number: null'],

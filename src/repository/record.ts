@@ -37,13 +37,17 @@ export interface EpochRecord {
   readonly keepWithinMs: number | undefined;
   /** The epoch of the restore that filled the state directory of this one. */
   readonly after: string | undefined;
+  /** How the application gets on with what that restore installed. */
+  readonly trial: Trial | undefined;
   /** The `n` of the newest document. */
   readonly newest: number | undefined;
   /** What that document holds, so that choosing needs no documents. */
   readonly tasks: readonly TaskSummary[];
   readonly taints: readonly Taint[];
-  /** What this epoch installed, if it is one of a restore. */
+  /** What this epoch has on trial, if it is one of a restore: what it installed, or left in place of an earlier one. */
   readonly installed: readonly InstalledSummary[];
+  /** For which version of the application; undefined stands for all versions alike. */
+  readonly appVersion: string | undefined;
 }
 
 /** An entry without its files. */
@@ -66,12 +70,25 @@ export interface Taint {
   readonly inode: bigint;
 }
 
+/** What was seen of the application since its state directory was filled. */
+export interface Trial {
+  /** `confirmed`: it lives with what was installed. `failed`: it was lost again and again, and never confirmed. */
+  readonly state: 'undecided' | 'confirmed' | 'failed';
+  /** When one of these last changed, by the store's clock. */
+  readonly atMs: number;
+  /** How often it was seen to take its lock, and to lose it in a way that may be the fault of what was installed. */
+  readonly lockTaken: number;
+  readonly lockLost: number;
+}
+
 /** What a restore put in place. */
-interface InstalledSummary {
+export interface InstalledSummary {
   readonly task: string;
   /** The snapshot whose entry it is. */
   readonly snapshot: string;
   readonly quality: Quality;
+  /** Undefined in records of programs that had no trials yet. */
+  readonly layout: Layout | undefined;
   readonly stateTimeMs: number;
   readonly offsets: ReadonlyMap<string, bigint>;
 }
@@ -129,6 +146,14 @@ const recordShape = checked(
     maxAgeMs: count,
     keepWithinMs: optional(count),
     after: optional(epochText),
+    trial: optional(
+      object<Trial>({
+        state: oneOf('undecided', 'confirmed', 'failed'),
+        atMs: named('at', time),
+        lockTaken: count,
+        lockLost: count,
+      }),
+    ),
     newest: optional(attemptNumber),
     tasks: list(
       object<TaskSummary>({
@@ -148,10 +173,12 @@ const recordShape = checked(
         task: taskName,
         snapshot: snapshotNameText,
         quality: qualityWord,
+        layout: optional(layoutWord),
         stateTimeMs: named('stateTime', time),
         offsets: offsetMap,
       }),
     ),
+    appVersion: optional(nameText),
   }),
   (record) => {
     const task =

@@ -164,14 +164,14 @@ export async function loadRecords(
 
 /**
  * The newest readable document of every epoch, oldest epoch first. Documents are what counts: a record that lags
- * behind, or is gone, only means that the document itself is read.
+ * behind, or is gone, only means that the document itself is read. `records` spares loading those of the listing again.
  */
 export async function newestSnapshots(
   repository: Repository,
   listing: RepositoryListing,
-  { signal }: StoreOptions,
+  { signal, records: known }: StoreOptions & { readonly records?: readonly LoadedRecord[] },
 ): Promise<readonly NewestSnapshot[]> {
-  const records = await loadRecords(repository, listing, { signal });
+  const records = known ?? (await loadRecords(repository, listing, { signal }));
   const recordOf = new Map(records.map((loaded) => [loaded.record.epoch, loaded]));
   const newest = await mapBounded(listing.epochs, { limit: LOADS_AT_ONCE, signal }, async (epoch, scope) => {
     const names = documentsOf(listing, epoch);

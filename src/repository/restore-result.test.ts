@@ -78,6 +78,7 @@ const report: RestoreReport = {
   writer: 'warmstate 0.1.0',
   timeMs: SAMPLE_TIME_MS,
   guarantee: 'at_least_once',
+  appVersion: undefined,
   result: { ...result, durationMs: 1235 },
   installed: [installed],
   taints: [{ task: '0_4', device: 64_768n, inode: 7n }],

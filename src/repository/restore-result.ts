@@ -70,6 +70,8 @@ export interface RestoreReport {
   readonly writer: string;
   readonly timeMs: number;
   readonly guarantee: Guarantee;
+  /** The version of the application that it restored for; undefined stands for all versions alike. */
+  readonly appVersion: string | undefined;
   readonly result: RestoreResult;
   /** Every task directory that was installed. */
   readonly installed: readonly InstalledTask[];
@@ -181,6 +183,7 @@ const reportShape = checked(
     writer: nameText,
     timeMs: named('time', time),
     guarantee: guaranteeWord,
+    appVersion: optional(nameText),
     result: resultShape,
     installed: list(
       object<InstalledTask>({

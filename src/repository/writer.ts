@@ -18,6 +18,8 @@ export interface WriterOptions {
   readonly keepWithinMs?: number | undefined;
   /** The epoch of the restore that filled the state directory. */
   readonly after?: string | undefined;
+  /** Of the application, where the epoch is one of a restore. */
+  readonly appVersion?: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -33,7 +35,7 @@ export interface Attempt {
 
 export type SnapshotContents = Pick<SnapshotDocument, 'entries' | 'ahead' | 'seen'>;
 
-export type RecordChange = Partial<Pick<EpochRecord, 'state' | 'taints' | 'installed'>>;
+export type RecordChange = Partial<Pick<EpochRecord, 'state' | 'taints' | 'installed' | 'trial'>>;
 
 /**
  * Begins an epoch that sorts after every one of this instance in `listing`, and shows it to others by its record.
@@ -60,10 +62,12 @@ export async function openWriter(
     maxAgeMs: options.maxAgeMs,
     keepWithinMs: options.keepWithinMs,
     after: options.after,
+    trial: undefined,
     newest: undefined,
     tasks: [],
     taints: [],
     installed: [],
+    appVersion: options.appVersion,
   });
   await markRepository(repository, options);
   await writer.amendRecord({}, options);

@@ -13,7 +13,7 @@ import type { Explanation, Reason } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { downloadFiles } from '../transfer/download.ts';
 import { diskSink, type PlacedFile } from '../transfer/sink.ts';
-import type { DiskOperations } from './disk.ts';
+import { type DiskOperations, onDisk } from './disk.ts';
 import { type InstallTools, installTask, reuseLocalFiles } from './install.ts';
 import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan, withoutOffer } from './plan.ts';
 import { Staging } from './staging.ts';
@@ -23,7 +23,7 @@ export interface FillParts {
   readonly listing: RepositoryListing;
   readonly offers: readonly OfferedEntry[];
   readonly locals: readonly LocalTask[];
-  readonly terms: Omit<PlanTerms, 'objection'>;
+  readonly terms: PlanTerms;
   /** What to add to our clock for the store's. */
   readonly storeAheadMs: number;
   readonly place: { readonly applicationDirectory: string };
@@ -45,6 +45,8 @@ export interface FillParts {
 export interface Filled {
   readonly tasks: readonly RestoredTask[];
   readonly installed: readonly InstalledTask[];
+  /** What was on the volume and was taken away. */
+  readonly cleared: readonly string[];
 }
 
 /** Documents of an epoch before the offered one that are looked through when that one's entry turns out to be damaged. */
@@ -57,7 +59,8 @@ const PREDECESSORS_MAX = 8;
 export async function fill(plans: readonly TaskPlan[], parts: FillParts): Promise<Filled> {
   const work = new Work(parts);
   const warm = work.settle(plans);
-  if (warm.length > 0) await work.run(warm);
+  const doomed = work.findDoomed(plans);
+  if (warm.length > 0 || doomed.length > 0) await work.run(warm, doomed);
   parts.tools.emit({ kind: 'work-finished', work: 'download' });
   return work.filled();
 }
@@ -78,6 +81,7 @@ class Work {
   readonly #parts: FillParts;
   readonly #results = new Map<string, RestoredTask>();
   readonly #installed: InstalledTask[] = [];
+  readonly #cleared: string[] = [];
   readonly #documents = new Map<string, Promise<SnapshotDocument>>();
   /** Per task what was found damaged: the snapshots that took the bytes, or the documents that cannot be read. */
   readonly #damaged = new Map<string, Map<string, Explanation>>();
@@ -96,10 +100,17 @@ class Work {
     return plans.filter((plan) => plan.kind === 'warm');
   }
 
-  async run(warm: readonly WarmPlan[]): Promise<void> {
+  /** Tasks whose directory must not stay, whatever comes in its place. */
+  findDoomed(plans: readonly TaskPlan[]): readonly string[] {
+    const leaving = plans.filter(({ task, kind }) => kind !== 'local' && this.#localOf(task)?.quarantine !== undefined);
+    return leaving.map(({ task }) => task);
+  }
+
+  async run(warm: readonly WarmPlan[], doomed: readonly string[]): Promise<void> {
     const { settings, tools } = this.#parts;
     try {
       await using staging = await Staging.open(settings.stateDir, tools.random.token(8), tools.disk);
+      for (const task of doomed) await this.#clear(task, staging);
       let left = warm;
       while (left.length > 0) {
         const failed = await this.#attempt(left, staging);
@@ -116,7 +127,7 @@ class Work {
 
   filled(): Filled {
     const tasks = [...this.#results.values()].sort((left, right) => compareTasks(left.task, right.task));
-    return { tasks, installed: this.#installed };
+    return { tasks, installed: this.#installed, cleared: this.#cleared };
   }
 
   #localOf(task: string): LocalTask | undefined {
@@ -185,13 +196,25 @@ class Work {
     return failed;
   }
 
+  /** A directory is gone with one rename, or stays as it is. */
+  async #clear(task: string, staging: Staging): Promise<void> {
+    const { place, tools } = this.#parts;
+    await this.#assertFree(`take ${task} away`);
+    await staging.takeAway(join(place.applicationDirectory, task), task);
+    await onDisk(`sync ${place.applicationDirectory}`, () => tools.disk.sync(place.applicationDirectory));
+    this.#cleared.push(task);
+  }
+
+  /** The download took its time. */
+  async #assertFree(what: string): Promise<void> {
+    const { place, tools } = this.#parts;
+    if ((await tools.askLock(place.applicationDirectory)) !== 'running') return;
+    throw new Failure('conflict', `cannot ${what}: an application holds ${place.applicationDirectory} by now`);
+  }
+
   async #install({ plan, entry }: ChosenTask, staging: Staging): Promise<void> {
     const { place, settings, storeAheadMs, tools } = this.#parts;
-    // The download took its time.
-    if ((await tools.askLock(place.applicationDirectory)) === 'running') {
-      const message = `cannot install ${plan.task}: an application holds ${place.applicationDirectory} by now`;
-      throw new Failure('conflict', message);
-    }
+    await this.#assertFree(`install ${plan.task}`);
     const install: InstallTools = {
       ...tools,
       applicationDirectory: place.applicationDirectory,
@@ -279,7 +302,7 @@ class Work {
         ...terms,
         selection: { kind: 'list', tasks },
         bytesMax: terms.bytesMax - usedBytes,
-        objection: (offer) => this.#objection(offer),
+        objection: (offer) => this.#objection(offer) ?? terms.objection(offer),
       },
     );
     return this.settle(plans);

@@ -1,6 +1,8 @@
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
+import { hasEqualOffsets } from '../repository/best.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
+import { findInstalledTask, type InstalledTask, isUnopened } from '../repository/restore-result.ts';
 import {
   type Guarantee,
   type Judgement,
@@ -9,6 +11,7 @@ import {
   type TaskSight,
   verdictUnder,
 } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
 import type { LocalTask } from './plan.ts';
 
@@ -20,6 +23,9 @@ export async function lookAtVolume(
     readonly settings: { readonly applicationId: string; readonly processingGuarantee: Guarantee };
     /** What to add to our clock for the store's. */
     readonly storeAheadMs: number;
+    /** Tasks of the restore before that the application was not yet seen to live with. */
+    readonly onTrial: ReadonlySet<string>;
+    readonly whyQuarantined: (installed: InstalledTask) => Explanation | undefined;
     readonly tools: CaptureTools;
   },
 ): Promise<readonly LocalTask[]> {
@@ -30,7 +36,8 @@ export async function lookAtVolume(
     if (outcome.kind === 'gone') continue;
     if (outcome.kind === 'refused') {
       const nothing = { offsets: new Map(), unfilled: new Set<string>(), stateTimeMs: undefined, sizeBytes: 0 };
-      locals.push({ ...nothing, task, verdict: outcome, taint: undefined });
+      const unknown = { taint: undefined, onTrial: undefined, quarantine: undefined };
+      locals.push({ ...nothing, ...unknown, task, verdict: outcome });
       continue;
     }
     await using capture = outcome.capture;
@@ -47,15 +54,21 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
   const { processingGuarantee } = how.settings;
   const judgement = judgeLocally(sight, how);
   const writtenMs = stateTimeMs(sight);
+  const offsets = sight.checkpoint?.content.offsets ?? new Map<string, bigint>();
+  const { report } = how.recollection;
+  const onTrial = report !== undefined && how.onTrial.has(task) ? findInstalledTask(report, sight) : undefined;
+  const isUntouched = onTrial !== undefined && (isUnopened(onTrial, sight) || hasEqualOffsets(onTrial, { offsets }));
   return {
     task,
     verdict: verdictUnder(processingGuarantee, judgement),
-    offsets: sight.checkpoint?.content.offsets ?? new Map(),
+    offsets,
     unfilled: sight.checkpoint?.content.unknown ?? new Set(),
     // Not later than now, whatever a clock that ran ahead has stamped.
     stateTimeMs: writtenMs === undefined ? undefined : Math.min(writtenMs, how.tools.clock.nowMs()) + how.storeAheadMs,
     sizeBytes: sizeOf(capture),
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
+    onTrial,
+    quarantine: isUntouched ? how.whyQuarantined(onTrial) : undefined,
   };
 }
 

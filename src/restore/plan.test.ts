@@ -43,6 +43,8 @@ function local(fields: Partial<LocalTask> & { readonly at?: bigint } = {}): Loca
     stateTimeMs: NOW_MS - HOUR_MS,
     sizeBytes: 100,
     taint: undefined,
+    onTrial: undefined,
+    quarantine: undefined,
     ...rest,
   };
 }
@@ -53,6 +55,8 @@ function short(plans: readonly TaskPlan[]): readonly string[] {
 
 const refused = { kind: 'refused', why: { reason: 'unclean_restart', message: 'tainted' } } as const;
 
+const lost = { reason: 'quarantined', message: 'lost twice' } as const;
+
 const rotten = () => ({ reason: 'damaged', message: 'rotten' }) as const;
 
 describe('one task', () => {
@@ -60,6 +64,29 @@ describe('one task', () => {
     ['nothing anywhere, but named', [], [], { selection: { kind: 'list', tasks: ['0_0'] } }, '0_0 cold nothing_stored'],
     ['offered only', [offer()], [], {}, '0_0 warm'],
     ['on the volume only', [], [local()], {}, '0_0 local'],
+    ['in quarantine on the volume only', [], [local({ quarantine: lost })], {}, '0_0 cold quarantined'],
+    [
+      'in quarantine everywhere',
+      [offer()],
+      [local({ quarantine: lost })],
+      { objection: () => lost },
+      '0_0 cold quarantined',
+    ],
+    ['in quarantine on the volume, and captured since', [offer()], [local({ quarantine: lost })], {}, '0_0 warm'],
+    [
+      'in quarantine on the volume, and too large to be fetched',
+      [offer({ sizeBytes: 1001 })],
+      [local({ quarantine: lost })],
+      {},
+      '0_0 cold no_space',
+    ],
+    [
+      'in quarantine on the volume, and not selected',
+      [],
+      [local({ quarantine: lost })],
+      { selection: { kind: 'none' } },
+      '0_0 local not_selected',
+    ],
     ['as far on the volume', [offer()], [local()], {}, '0_0 local'],
     ['further on the volume', [offer()], [local({ at: 101n })], {}, '0_0 local'],
     ['further in the repository', [offer({ at: 101n })], [local()], {}, '0_0 warm'],

@@ -1,5 +1,6 @@
 import { best, hasEqualOffsets, type Offer, ranked, type Terms, whyNot } from '../repository/best.ts';
 import type { Taint } from '../repository/record.ts';
+import type { InstalledTask } from '../repository/restore-result.ts';
 import type { Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
@@ -27,16 +28,19 @@ export interface LocalTask {
   readonly sizeBytes: number;
   /** Of this directory, where an exactly-once application that is started over it would go on with aborted writes (Q6). */
   readonly taint: Taint | undefined;
+  /** What an earlier restore installed here, while the application was not yet seen to live with it. */
+  readonly onTrial: InstalledTask | undefined;
+  /** Why that must not stay, where the application made nothing of its own of it yet. */
+  readonly quarantine: Explanation | undefined;
 }
 
-export interface PlanTerms extends Omit<Terms<OfferedEntry>, 'objection'> {
+export interface PlanTerms extends Terms<OfferedEntry> {
   /** `auto` is all until instances adopt one another's tasks. */
   readonly selection:
     | { readonly kind: 'auto' | 'all' | 'none' }
     | { readonly kind: 'list'; readonly tasks: readonly string[] };
   /** What all tasks that are installed may take together. */
   readonly bytesMax: number;
-  readonly objection: (offer: OfferedEntry) => Explanation | undefined;
 }
 
 /** What is to be done with one task, and why not something better. */
@@ -52,7 +56,7 @@ export type TaskPlan =
 
 /** What becomes of a task that cannot be made warm: what lies on the volume stays if it is worth something. */
 export function withoutOffer(task: string, local: LocalTask | undefined, why: Explanation): TaskPlan {
-  return local?.verdict.kind === 'valid' ? { kind: 'local', task, local, why } : { kind: 'cold', task, why };
+  return local !== undefined && mayStay(local) ? { kind: 'local', task, local, why } : { kind: 'cold', task, why };
 }
 
 /** Decides for every task that is offered, named or on the volume; in the order of the tasks. */
@@ -81,11 +85,15 @@ function planTask(
     return local === undefined ? { kind: 'cold', task, why } : { kind: 'local', task, local, why };
   }
   const offer = firstOf(ranked(offers, terms));
-  if (local?.verdict.kind === 'valid' && isBetterLocally(local, offer, terms))
+  if (local !== undefined && mayStay(local) && isBetterLocally(local, offer, terms))
     return { kind: 'local', task, local, why: undefined };
   if (offer !== undefined) return { kind: 'warm', task, offer, why: passedOver(offers, offer, terms) };
   const isOnlyHere = local?.verdict.kind === 'refused' && offers.length === 0;
-  return { kind: 'cold', task, why: isOnlyHere ? local.verdict.why : whyNothing(offers, terms) };
+  return { kind: 'cold', task, why: local?.quarantine ?? (isOnlyHere ? local.verdict.why : whyNothing(offers, terms)) };
+}
+
+function mayStay({ verdict, quarantine }: LocalTask): boolean {
+  return verdict.kind === 'valid' && quarantine === undefined;
 }
 
 function isSelected(task: string, selection: PlanTerms['selection']): boolean {

@@ -21,12 +21,13 @@ export interface Outcome {
     readonly instance: string;
     readonly program: string;
     readonly processingGuarantee: Guarantee;
+    readonly appVersion: string | undefined;
   };
   readonly epoch: string | undefined;
   readonly timeMs: number;
   readonly result: RestoreResult;
   readonly installed: readonly InstalledTask[];
-  /** What lay on the volume before. */
+  /** What lay on the volume before and was not taken away. */
   readonly locals: readonly LocalTask[];
   /** Of an earlier restore on this volume. */
   readonly earlier: RestoreReport | undefined;
@@ -68,6 +69,7 @@ function makeReport({ settings, epoch, timeMs, result, ...found }: Outcome): Res
     writer: settings.program,
     timeMs,
     guarantee: settings.processingGuarantee,
+    appVersion: settings.appVersion,
     result,
     installed: [...kept, ...found.installed],
     taints: [...taints.values()],

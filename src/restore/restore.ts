@@ -8,24 +8,27 @@ import type { Emit } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
 import { readRestoreReport } from '../repository/recall.ts';
-import { summarise } from '../repository/record.ts';
+import { type EpochRecord, summarise } from '../repository/record.ts';
 import {
+  type LoadedRecord,
   listRepository,
   loadBase,
   loadDocument,
+  loadRecords,
   type Notice,
   newestSnapshots,
   openRepository,
   type Repository,
   type RepositoryListing,
 } from '../repository/repository.ts';
-import type { InstalledTask, RestoredTask, RestoreResult } from '../repository/restore-result.ts';
+import type { InstalledTask, RestoredTask, RestoreReport, RestoreResult } from '../repository/restore-result.ts';
+import { findQuarantines, tasksOnTrial, whyQuarantined } from '../repository/trial.ts';
 import { openWriter, type RepositoryWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
-import type { Reason } from '../streams/reason.ts';
+import type { Explanation, Reason } from '../streams/reason.ts';
 import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
@@ -43,6 +46,8 @@ export interface RestoreSettings {
   readonly processingGuarantee: Guarantee;
   readonly instance: string;
   readonly lineage: string;
+  /** Of the application that is about to start; undefined stands for all alike. */
+  readonly appVersion: string | undefined;
   /** Of one snapshot only, `<epoch>/<n>`. */
   readonly snapshot: string | undefined;
   readonly selection: PlanTerms['selection'];
@@ -102,17 +107,29 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   const tools = { ...world, disk, manifests };
   const base =
     place.tasks.length === 0 ? undefined : await loadBase(repository, listing, { instance: settings.instance, signal });
-  const locals = await lookAtVolume(place, { recollection: { base, report }, settings, storeAheadMs, tools });
-  const offers = await findOffers(repository, listing, { snapshot: settings.snapshot, signal });
-  const terms: Omit<PlanTerms, 'objection'> = {
+  const records = await loadRecords(repository, listing, { signal });
+  const trials = recallTrials(
+    records.map(({ record }) => record),
+    { settings, report },
+  );
+  const locals = await lookAtVolume(place, {
+    recollection: { base, report },
+    settings,
+    storeAheadMs,
+    tools,
+    ...trials,
+  });
+  const offers = await findOffers(repository, listing, { snapshot: settings.snapshot, records, signal });
+  const terms: PlanTerms = {
     nowMs: listing.storeTimeMs,
     maxAgeMs: settings.maxAgeMs,
     guarantee: settings.processingGuarantee,
     layoutMax: settings.layoutMax,
     selection: settings.selection,
     bytesMax: await spaceFor(settings, locals),
+    objection: trials.whyQuarantined,
   };
-  const plans = planRestore(offers, locals, { ...terms, objection: () => undefined });
+  const plans = planRestore(offers, locals, terms);
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
     const { requests, receivedBytes } = world.traffic();
     const durationMs = world.clock.monotonicMs() - startedMs;
@@ -120,7 +137,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   };
   if (settings.isDryRun) return resultOf(plans.map(describePlan));
 
-  const writer = await showEpoch(plans, { repository, listing, settings, world });
+  const writer = await showEpoch(plans, { repository, listing, locals, settings, world });
   const filled = await fill(plans, {
     repository,
     listing,
@@ -132,11 +149,12 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     settings,
     tools,
   });
-  await seal(writer, filled.installed, world);
+  const staying = locals.filter(({ task }) => !filled.cleared.includes(task));
+  await seal(writer, onTrialNow(filled.installed, staying), world);
   const result = resultOf(filled.tasks);
   const outcome = { settings, epoch: writer?.record.epoch, timeMs: world.clock.nowMs(), result };
   await unlessUnavailable('tell the processes after this one', world, () =>
-    leaveReport({ ...outcome, installed: filled.installed, locals, earlier: report }, disk),
+    leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
   );
   return result;
 }
@@ -180,17 +198,46 @@ async function openPlace(settings: RestoreSettings, world: RestoreWorld): Promis
   return { applicationDirectory, tasks };
 }
 
+/** What earlier restores came to; whoever names a snapshot, or only looks at one elsewhere, knows what is wanted. */
+function recallTrials(
+  records: readonly EpochRecord[],
+  given: { readonly settings: RestoreSettings; readonly report: RestoreReport | undefined },
+): {
+  readonly onTrial: ReadonlySet<string>;
+  readonly whyQuarantined: (one: InstalledTask | OfferedEntry) => Explanation | undefined;
+} {
+  const { isDrill, snapshot, appVersion } = given.settings;
+  const isWanted = isDrill || snapshot !== undefined;
+  const quarantines = isWanted ? [] : findQuarantines(records, appVersion);
+  return {
+    onTrial: tasksOnTrial(records, given.report?.epoch),
+    whyQuarantined: (one) => whyQuarantined(quarantines, one),
+  };
+}
+
+/** What this restore installed, and what it left of an earlier one with which the application was not yet seen to live. */
+function onTrialNow(installed: readonly InstalledTask[], staying: readonly LocalTask[]): readonly InstalledTask[] {
+  const replaced = new Set(installed.map(({ task }) => task));
+  const left = staying.flatMap(({ onTrial }) => (onTrial === undefined || replaced.has(onTrial.task) ? [] : [onTrial]));
+  return [...left, ...installed];
+}
+
 async function findOffers(
   repository: Repository,
   listing: RepositoryListing,
-  { snapshot, signal }: { readonly snapshot: string | undefined; readonly signal: AbortSignal },
+  how: {
+    readonly snapshot: string | undefined;
+    readonly records: readonly LoadedRecord[];
+    readonly signal: AbortSignal;
+  },
 ): Promise<readonly OfferedEntry[]> {
+  const { snapshot, records, signal } = how;
   if (snapshot !== undefined) {
     const document = await loadDocument(repository, parseSnapshotName(snapshot), { signal });
     const { epoch, n } = document;
     return document.entries.map((entry) => ({ ...summarise(entry), epoch, n, lives: false }));
   }
-  const newest = await newestSnapshots(repository, listing, { signal });
+  const newest = await newestSnapshots(repository, listing, { records, signal });
   return newest.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
 }
 
@@ -213,12 +260,15 @@ async function showEpoch(
   where: {
     readonly repository: Repository;
     readonly listing: RepositoryListing;
+    readonly locals: readonly LocalTask[];
     readonly settings: RestoreSettings;
     readonly world: RestoreWorld;
   },
 ): Promise<RepositoryWriter | undefined> {
-  const { settings, world } = where;
-  if (settings.isDrill || !plans.some(({ kind }) => kind === 'warm')) return undefined;
+  const { locals, settings, world } = where;
+  const hasSomethingOnTrial =
+    plans.some(({ kind }) => kind === 'warm') || locals.some(({ onTrial }) => onTrial !== undefined);
+  if (settings.isDrill || !hasSomethingOnTrial) return undefined;
   return unlessUnavailable('show this restore in the repository', world, () =>
     openWriter(where.repository, where.listing, {
       instance: settings.instance,
@@ -226,6 +276,7 @@ async function showEpoch(
       program: settings.program,
       guarantee: settings.processingGuarantee,
       maxAgeMs: settings.maxAgeMs,
+      appVersion: settings.appVersion,
       clock: world.clock,
       random: world.random,
       signal: world.signal,

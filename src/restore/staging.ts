@@ -47,6 +47,14 @@ export class Staging implements AsyncDisposable {
     });
   }
 
+  /** Moves the directory of a task out of the application's sight, if it is there. */
+  async takeAway(directory: string, task: string): Promise<void> {
+    await onDisk(`take ${directory} away`, async () => {
+      await this.#disk.makeDirectory(this.replacedDirectory);
+      await unlessAbsent(this.#disk.rename(directory, join(this.replacedDirectory, task)), undefined);
+    });
+  }
+
   async removeTask(task: string): Promise<void> {
     await onDisk(`remove ${task}`, () => this.#disk.remove(this.taskDirectory(task)));
   }

@@ -150,6 +150,7 @@ export function sampleRecord(change: Partial<EpochRecord> = {}): EpochRecord {
     maxAgeMs: 82_800_000,
     keepWithinMs: 21_600_000,
     after: '1763854560000-orders-0-zzzz',
+    trial: { state: 'confirmed', atMs: SAMPLE_TIME_MS - 1_000, lockTaken: 1, lockLost: 0 },
     newest: 12,
     tasks: [
       {
@@ -164,7 +165,10 @@ export function sampleRecord(change: Partial<EpochRecord> = {}): EpochRecord {
       },
     ],
     taints: [{ task: '0_4', device: 64_768n, inode: 77n }],
-    installed: [{ task: '0_3', snapshot: '1763854500000-orders-0-yyyy/3', quality, stateTimeMs, offsets }],
+    installed: [
+      { task: '0_3', snapshot: '1763854500000-orders-0-yyyy/3', quality, layout: 'file', stateTimeMs, offsets },
+    ],
+    appVersion: '7c9f5b',
     ...change,
   };
 }

@@ -104,6 +104,7 @@ export class Scenario implements AsyncDisposable {
       {
         ...this.#who(choices),
         isDrill: false,
+        appVersion: undefined,
         snapshot: undefined,
         selection: { kind: 'auto' },
         concurrency: 4,

@@ -72,8 +72,11 @@ SETTING                 VALUE                   FROM
 --destination           file:///repository      FILE
 --instance              HOST                    default, the host name
 --lineage               prod                    FILE
+--app-version           -                       not set
+--interval              5m                      default
 --compression           zstd                    default
 --concurrency           4                       command line
+--bandwidth             50MiB/s                 default
 --tasks                 0_0,global              FILE
 --state-dir-limit       -                       not set
 --max-bytes             -                       not set
@@ -82,6 +85,8 @@ SETTING                 VALUE                   FROM
 --deadline              5m                      default
 --stall-timeout         60s                     default
 --on-failure            continue                default
+--keep-within           6h                      default
+--termination-grace-period  -                   not set
 --output                text                    default
 --config                FILE                    WARMSTATE_CONFIG
 --log-level             info                    default
