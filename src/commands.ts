@@ -6,6 +6,7 @@ import { createAgent } from './agent/agent.ts';
 import { takeSnapshot } from './agent/snapshot.ts';
 import { snapshotResultJson } from './agent/snapshot-result.ts';
 import { Budget } from './base/concurrency.ts';
+import { askDiskSpace } from './base/disk-space.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
@@ -137,7 +138,7 @@ async function runDemo(context: CommandContext, program: string): Promise<number
     processingGuarantee: 'exactly_once_v2',
   } as const;
   // The story says itself what goes wrong on purpose.
-  const world = { ...context, emit: () => {}, files: realFiles, askLock: askApplicationLock };
+  const world = { ...context, emit: () => {}, files: realFiles, askLock: askApplicationLock, askSpace: askDiskSpace };
   const storage = (): ReturnType<typeof connect> =>
     connect({ destination: { kind: 'file', directory: repositoryDir } }, context);
   try {
@@ -150,7 +151,15 @@ async function runDemo(context: CommandContext, program: string): Promise<number
       inspect: () => inspectStateDirectory({ stateDir, applicationId: APPLICATION_ID }, world),
       snapshot: async () =>
         takeSnapshot(
-          { ...where, stateDir, program, compression: 'zstd', concurrency: 8, maxAgeMs: DEMO_MAX_AGE_MS },
+          {
+            ...where,
+            stateDir,
+            program,
+            compression: 'zstd',
+            concurrency: 8,
+            maxAgeMs: DEMO_MAX_AGE_MS,
+            keepWithinMs: SNAPSHOT_KEEP_WITHIN_MS,
+          },
           { ...world, ...(await storage()), memory: new Budget(COMPRESSION_MEMORY_BYTES) },
         ),
       restore: async () =>
@@ -211,6 +220,7 @@ async function runAgent(settings: SettingsOf<'run'>, context: CommandContext, pr
       connect: () => connect(settings, context),
       files: realFiles,
       askLock: askApplicationLock,
+      askSpace: askDiskSpace,
       memory: new Budget(COMPRESSION_MEMORY_BYTES),
     },
   );
@@ -219,18 +229,22 @@ async function runAgent(settings: SettingsOf<'run'>, context: CommandContext, pr
   return 0;
 }
 
+/** What `--keep-within` is unless set, and only `run` takes it. */
+const SNAPSHOT_KEEP_WITHIN_MS = 6 * 3_600_000;
+
 async function runSnapshot(
   settings: SettingsOf<'snapshot'>,
   context: CommandContext,
   program: string,
 ): Promise<number> {
   const result = await takeSnapshot(
-    { ...settings, maxAgeMs: settings.maxAge, program },
+    { ...settings, maxAgeMs: settings.maxAge, keepWithinMs: SNAPSHOT_KEEP_WITHIN_MS, program },
     {
       ...context,
       ...(await connect(settings, context)),
       files: realFiles,
       askLock: askApplicationLock,
+      askSpace: askDiskSpace,
       memory: new Budget(COMPRESSION_MEMORY_BYTES),
     },
   );

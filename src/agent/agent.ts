@@ -7,9 +7,10 @@ import type { Emit } from '../events/event.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
-import type { SnapshotSettings } from './round.ts';
+import type { DiskSpace } from './pin-limit.ts';
 import { takeSnapshot } from './snapshot.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
+import type { SnapshotSettings } from './snapshot-world.ts';
 
 /** The long-running part of `warmstate run`. */
 export interface Agent {
@@ -30,7 +31,6 @@ export interface Agent {
 export interface AgentSettings extends SnapshotSettings {
   readonly intervalMs: number;
   readonly bandwidthBytesPerSecond: number;
-  readonly keepWithinMs: number;
   /** Of the pod; undefined where nobody told. */
   readonly terminationGracePeriodMs: number | undefined;
   readonly stateDirLimitBytes: number | undefined;
@@ -41,6 +41,7 @@ export interface AgentWorld {
   readonly connect: () => Promise<{ readonly store: ObjectStore; readonly traffic: () => Traffic }>;
   readonly files: FileAccess;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+  readonly askSpace: (path: string) => Promise<DiskSpace | undefined>;
   readonly clock: Clock;
   readonly random: Random;
   /** For compressed stretches that wait to be sent. */

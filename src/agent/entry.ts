@@ -3,7 +3,8 @@ import type { Entry, StoredFile } from '../repository/document.ts';
 import { readRocksDbVersion } from '../rocksdb/options-file.ts';
 import { stateTimeMs } from '../streams/quality.ts';
 import type { StoredContent } from './known-tables.ts';
-import { type LookedAt, travelling } from './task-snapshot.ts';
+import type { LookedAt } from './looks.ts';
+import { travelling } from './task-snapshot.ts';
 
 /** What an entry says besides what the look saw. */
 export interface EntryOrigin {

@@ -35,6 +35,14 @@ export class KnownTables {
     this.#remember(content);
   }
 
+  /** Forgets everything but these: what no document names any more may be collected. */
+  keepOnly(files: Iterable<Pick<StoredFile, 'sha256' | 'sizeBytes'>>): void {
+    const kept = new Set([...files].map(({ sha256, sizeBytes }) => `${sha256} ${sizeBytes}`));
+    for (const known of [this.#byUid, this.#byPlace, this.#byHash]) {
+      for (const [key, { sha256, sizeBytes }] of known) if (!kept.has(`${sha256} ${sizeBytes}`)) known.delete(key);
+    }
+  }
+
   find(table: TableIdentity): StoredContent | undefined {
     const byUid = table.uid === undefined ? undefined : this.#byUid.get(`${table.uid} ${table.sizeBytes}`);
     return byUid ?? this.#byPlace.get(placeOf(table.facts));

@@ -1,104 +1,111 @@
-import type { Clock, Random } from '../base/clock.ts';
-import type { Budget } from '../base/concurrency.ts';
-import type { FileAccess } from '../base/file-access.ts';
 import type { Capture } from '../capture/capture.ts';
-import { ManifestTails } from '../capture/manifest-tail.ts';
-import type { Emit } from '../events/event.ts';
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
-import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
+import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
-import { findInstalledQuality, recallTask } from '../repository/recall.ts';
+import { recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask } from '../repository/restore-result.ts';
-import type { Attempt, RepositoryWriter } from '../repository/writer.ts';
-import type { ObjectStore } from '../storage/object-store.ts';
-import type { Traffic } from '../storage/observed-store.ts';
-import type { ApplicationState } from '../streams/app-lock.ts';
-import type { Guarantee, JudgeContext, TaskMemory } from '../streams/quality.ts';
+import type { Attempt, RecordChange, RepositoryWriter } from '../repository/writer.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { ARCHIVE_BYTES_MAX } from '../transfer/archive.ts';
 import { uploadArchives } from '../transfer/upload-archive.ts';
 import { type EntryOrigin, makeEntry, offsetsOf, sketchEntry } from './entry.ts';
-import { KnownTables } from './known-tables.ts';
-import { findPreviousEntries, type Legacy, teachTables } from './legacy.ts';
+import type { KnownTables } from './known-tables.ts';
+import { findPreviousEntries, type Legacy } from './legacy.ts';
+import type { LookedAt, Looks } from './looks.ts';
+import { pinnedBytesMax } from './pin-limit.ts';
+import { findRegression, findUnfilled, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
-import { type LookedAt, type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
+import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
+import { type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
 
-export interface SnapshotSettings {
-  readonly stateDir: string;
-  readonly applicationId: string;
-  readonly processingGuarantee: Guarantee;
-  readonly instance: string;
-  readonly lineage: string;
-  readonly compression: 'zstd' | 'none';
-  readonly concurrency: number;
-  readonly maxAgeMs: number;
-  /** `warmstate 0.1.0` */
-  readonly program: string;
-}
-
-export interface SnapshotWorld {
-  readonly store: ObjectStore;
-  /** Until now. */
-  readonly traffic: () => Traffic;
-  readonly files: FileAccess;
-  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** For compressed stretches that wait to be sent. */
-  readonly memory: Budget;
-  readonly emit: Emit;
-  readonly signal: AbortSignal;
+/** What a round is to do. */
+export interface RoundOrder {
+  /** All that are there. */
+  readonly tasks: readonly string[];
+  /** Those to look at; what the last round found of the others still holds. */
+  readonly changed: ReadonlySet<string>;
+  /** Those that were there and that the application deleted, all at once. */
+  readonly wiped: ReadonlySet<string>;
+  /** Publishes a document even where it would say nothing new. */
+  readonly isForced: boolean;
+  /** When to publish what was sent until then, by the steady clock: a document vouches for it. */
+  readonly lateAtMs: number;
+  /** Goes into the record together with the new document. */
+  readonly record: RecordChange;
 }
 
 export interface RoundParts {
   readonly settings: SnapshotSettings & { readonly applicationDirectory: string };
   readonly world: SnapshotWorld;
   readonly writer: RepositoryWriter;
+  readonly looks: Looks;
+  readonly known: KnownTables;
+  /** With the newest document of this epoch, once there is one, as base. */
   readonly legacy: Legacy;
+  /** What the last round found. */
+  readonly before: ReadonlyMap<string, TaskFinding>;
 }
 
-/** A wall clock that lags this far behind the steady one was set back; less is how clocks are slewed. */
-const CLOCK_STEP_MS = 100;
+/** What a round found of one task. */
+export interface TaskFinding {
+  readonly result: SnapshotTask;
+  readonly ahead: readonly StoredFile[];
+}
+
+export interface RoundOutcome {
+  /** Undefined where nothing had changed. */
+  readonly document: SnapshotDocument | undefined;
+  readonly findings: ReadonlyMap<string, TaskFinding>;
+  readonly result: Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>;
+  /** Some tables wait for the next round. */
+  readonly isUnfinished: boolean;
+}
+
+const WIPED: Explanation = {
+  reason: 'wiped_by_application',
+  message:
+    'the application emptied its state directory by itself: set spring.kafka.streams.cleanup.on-startup and on-shutdown to false, or remove its calls of KafkaStreams.cleanUp()',
+};
 
 /** One round over all tasks: what it learns of each, until it publishes. */
 export class Round {
   readonly #parts: RoundParts;
+  readonly #order: RoundOrder;
   readonly #attempt: Attempt;
   readonly #origin: EntryOrigin;
   readonly #previous: ReadonlyMap<string, Entry>;
   readonly #archiveUse: ReadonlyMap<string, number>;
-  readonly #known = new KnownTables();
-  readonly #started: { readonly wallMs: number; readonly monotonicMs: number };
-  readonly #memories = new Map<string, TaskMemory>();
   readonly #entries = new Map<string, Entry>();
   readonly #results = new Map<string, SnapshotTask>();
-  readonly #ahead: StoredFile[] = [];
+  readonly #ahead = new Map<string, readonly StoredFile[]>();
   #taken: TakenTask[] = [];
   #reusedBytes = 0;
 
-  constructor(parts: RoundParts) {
-    const { legacy, world, writer } = parts;
+  constructor(parts: RoundParts, order: RoundOrder) {
+    const { legacy, writer } = parts;
     this.#parts = parts;
+    this.#order = order;
     this.#attempt = writer.nextAttempt();
     this.#origin = {
       capturedBy: formatSnapshotName(this.#attempt.name),
       toStoreTimeMs: (wallMs) => writer.toStoreTimeMs(wallMs),
     };
-    this.#started = { wallMs: world.clock.nowMs(), monotonicMs: world.clock.monotonicMs() };
     this.#previous = findPreviousEntries(legacy, this.#terms());
     this.#archiveUse = measureArchives([...this.#previous.values()]);
-    teachTables(legacy, this.#known);
   }
 
-  async publish(tasks: readonly string[]): Promise<Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>> {
-    const { writer, world, settings } = this.#parts;
-    await using manifests = new ManifestTails(world.files);
-    const isRunning = (await world.askLock(settings.applicationDirectory)) !== 'stopped';
+  async publish(): Promise<RoundOutcome> {
+    const { writer, world, legacy, looks } = this.#parts;
+    const { tasks, changed, isForced, record } = this.#order;
     try {
-      for (const task of tasks) this.#note(task, await this.#take(task, { isRunning, manifests }));
+      for (const task of tasks) {
+        const finding = changed.has(task) ? undefined : this.#parts.before.get(task);
+        if (finding === undefined) this.#note(task, await this.#take(task));
+        else this.#noteUntouched(finding);
+      }
       await this.#sendSmallFiles();
     } finally {
       await this.#release();
@@ -106,24 +113,44 @@ export class Round {
     world.emit({ kind: 'work-finished', work: 'upload' });
     this.#carryForward();
 
-    const contents = { entries: inOrder(this.#entries), ahead: this.#ahead, seen: this.#memories };
-    const record = { state: 'sealed', taints: this.#taints() } as const;
-    await writer.publish(this.#attempt, contents, { signal: world.signal, record });
-    return { snapshot: this.#origin.capturedBy, tasks: inOrder(this.#results), bytesReused: this.#reusedBytes };
+    const contents = {
+      entries: inOrder(this.#entries),
+      ahead: [...this.#ahead.values()].flat(),
+      seen: new Map(looks.memories),
+    };
+    const isNews = isForced || legacy.base === undefined || !saysTheSame(contents, legacy.base);
+    const document = isNews
+      ? await writer.publish(this.#attempt, contents, {
+          signal: world.signal,
+          record: { ...record, taints: this.#taints() },
+        })
+      : undefined;
+    const results = inOrder(this.#results);
+    return {
+      document,
+      findings: new Map(
+        results.map((result) => [result.task, { result, ahead: this.#ahead.get(result.task) ?? [] }] as const),
+      ),
+      result: {
+        snapshot: document === undefined ? undefined : this.#origin.capturedBy,
+        tasks: results,
+        bytesReused: this.#reusedBytes,
+      },
+      isUnfinished: this.#isLate(),
+    };
   }
 
-  async #take(
-    task: string,
-    now: { readonly isRunning: boolean; readonly manifests: ManifestTails },
-  ): Promise<TaskOutcome> {
-    const { settings, world } = this.#parts;
+  #isLate(): boolean {
+    return this.#parts.world.clock.monotonicMs() >= this.#order.lateAtMs;
+  }
+
+  async #take(task: string): Promise<TaskOutcome> {
+    const { settings, world, looks, known } = this.#parts;
     const previous = this.#previous.get(task);
     // One archive for all tasks, as long as their small files fit into it.
     if (smallBytes(this.#taken) >= ARCHIVE_BYTES_MAX) await this.#sendSmallFiles();
     const terms = {
       applicationDirectory: settings.applicationDirectory,
-      guarantee: settings.processingGuarantee,
-      contextOf: (capture: Capture) => this.#contextOf(capture, now.isRunning),
       isProgress: (look: LookedAt) =>
         previous === undefined ||
         (findUnfilled(previous, look) === undefined &&
@@ -133,37 +160,42 @@ export class Round {
     };
     return takeTask(task, terms, {
       ...world,
-      manifests: now.manifests,
-      known: this.#known,
+      known,
+      look: (options) => looks.look(task, options),
+      pinnedBytesMax: async () => pinnedBytesMax(await world.askSpace(settings.stateDir)),
+      isLate: () => this.#isLate(),
       nextDataKey: () => this.#attempt.nextDataKey(),
       compression: settings.compression,
       concurrency: settings.concurrency,
     });
   }
 
+  /** Nothing about it has changed since the last round. */
+  #noteUntouched({ result, ahead }: TaskFinding): void {
+    const previous = this.#previous.get(result.task);
+    this.#ahead.set(result.task, ahead);
+    if (previous !== undefined) this.#reusedBytes += sizeOf(previous);
+    this.#results.set(result.task, {
+      ...result,
+      outcome: result.outcome === 'captured' ? 'unchanged' : result.outcome,
+    });
+  }
+
   #note(task: string, outcome: TaskOutcome): void {
     switch (outcome.kind) {
       case 'taken':
-        this.#memories.set(task, outcome.taken.judgement.memory);
         this.#taken.push(outcome.taken);
         return;
       case 'no-progress':
-        this.#memories.set(task, outcome.look.judgement.memory);
         this.#noteNoProgress(task, outcome.look);
         return;
       case 'refused':
-        this.#noteRefused(task, outcome.judgement?.memory ?? this.#parts.legacy.base?.seen.get(task));
-        this.#ahead.push(...outcome.ahead);
+        this.#ahead.set(task, outcome.ahead);
         this.#setResult(task, 'uncapturable', { why: outcome.why });
         return;
       case 'gone':
         return;
     }
-  }
-
-  /** What was seen of a task that would not hold still now stays known: a taint must not be forgotten over it. */
-  #noteRefused(task: string, memory: TaskMemory | undefined): void {
-    if (memory !== undefined) this.#memories.set(task, memory);
   }
 
   /** Equal offsets are what is stored already; lesser ones, in a directory that was further, were thrown back by Kafka. */
@@ -174,7 +206,7 @@ export class Round {
     this.#entries.set(task, previous);
     const offsets = offsetsOf(capture);
     if (hasEqualOffsets(previous, { offsets })) {
-      this.#reusedBytes += filesOfEntry(previous).reduce((sum, file) => sum + file.sizeBytes, 0);
+      this.#reusedBytes += sizeOf(previous);
       this.#setResult(task, 'unchanged', { entry: previous });
       return;
     }
@@ -259,21 +291,10 @@ export class Round {
         };
         if (result !== undefined) this.#setResult(task, 'uncapturable', { why: result.why ?? why });
       } else if (result === undefined || result.outcome === 'uncapturable') {
-        this.#setResult(task, 'carried', { entry, why: result?.why });
+        const why = this.#order.wiped.has(task) ? WIPED : undefined;
+        this.#setResult(task, 'carried', { entry, why: result?.why ?? why });
       }
     }
-  }
-
-  #contextOf({ task, sight }: Capture, isRunning: boolean): Omit<JudgeContext, 'nowMs'> {
-    const { settings, legacy, world } = this.#parts;
-    const passedMs = world.clock.monotonicMs() - this.#started.monotonicMs;
-    return {
-      applicationId: settings.applicationId,
-      isRunning,
-      clockSteppedBack: world.clock.nowMs() - this.#started.wallMs < passedMs - CLOCK_STEP_MS,
-      memory: this.#memories.get(task) ?? recallTask(legacy, sight),
-      installedQuality: findInstalledQuality(legacy.report, sight),
-    };
   }
 
   #choose(previous: Entry, captured: Entry): Entry {
@@ -300,26 +321,14 @@ export class Round {
   }
 
   #taints(): readonly Taint[] {
-    return [...this.#memories].flatMap(([task, { tainted, device, inode }]) =>
+    return [...this.#parts.looks.memories].flatMap(([task, { tainted, device, inode }]) =>
       tainted ? [{ task, device, inode }] : [],
     );
   }
 }
 
-/** A changelog that the stored entry has and this look has not yet: a directory that is being filled again is no new topology. */
-function findUnfilled(previous: Entry, { capture }: LookedAt): string | undefined {
-  const unknown = capture.sight.checkpoint?.content.unknown;
-  return [...previous.offsets.keys()].find((changelog) => unknown?.has(changelog));
-}
-
-function findRegression(
-  before: ReadonlyMap<string, bigint>,
-  now: ReadonlyMap<string, bigint>,
-): Explanation | undefined {
-  const [changelog, offset] = [...before].find(([key, value]) => (now.get(key) ?? value) < value) ?? [];
-  if (changelog === undefined) return undefined;
-  const message = `${changelog} stood at ${offset} in this directory and stands at ${now.get(changelog)} now: its topic was recreated or cut`;
-  return { reason: 'regressed', message };
+function sizeOf(entry: Entry): number {
+  return filesOfEntry(entry).reduce((sum, file) => sum + file.sizeBytes, 0);
 }
 
 /** C3: stores that have tables but no offset stay at home. */

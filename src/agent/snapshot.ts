@@ -1,13 +1,10 @@
 import { join } from 'node:path';
 import { Failure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
-import type { Emit } from '../events/event.ts';
-import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
-import { openWriter } from '../repository/writer.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
-import { loadLegacy } from './legacy.ts';
-import { Round, type SnapshotSettings, type SnapshotWorld } from './round.ts';
+import { Epoch } from './epoch.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
+import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 
 /**
  * Publishes one snapshot of everything that can be captured now, carries forward what cannot, and seals its epoch.
@@ -16,40 +13,28 @@ import type { SnapshotResult } from './snapshot-result.ts';
 export async function takeSnapshot(settings: SnapshotSettings, world: SnapshotWorld): Promise<SnapshotResult> {
   assertSupportedApplication(settings.applicationId);
   const startedMs = world.clock.monotonicMs();
-  const meter = createMeter(world.emit);
   const applicationDirectory = await findApplication(settings, world.files);
   const tasks = await listTasks(world.files, applicationDirectory);
-  const published =
-    tasks.length === 0
-      ? { snapshot: undefined, tasks: [], bytesReused: 0 }
-      : await publishTasks(tasks, { ...settings, applicationDirectory }, { ...world, emit: meter.emit });
-  const durationMs = world.clock.monotonicMs() - startedMs;
-  return { ...published, ...meter.counts(), requests: world.traffic().requests, durationMs };
+  const result = tasks.length === 0 ? NOTHING : await publishTasks(tasks, { settings, applicationDirectory, world });
+  return { ...result, requests: world.traffic().requests, durationMs: world.clock.monotonicMs() - startedMs };
 }
+
+const NOTHING = { snapshot: undefined, tasks: [], bytesReused: 0, bytesRead: 0, bytesUploaded: 0, objectsUploaded: 0 };
 
 async function publishTasks(
   tasks: readonly string[],
-  settings: SnapshotSettings & { readonly applicationDirectory: string },
-  world: SnapshotWorld,
-): Promise<Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>> {
-  const { signal, store, emit } = world;
-  const { applicationId: application, lineage, instance } = settings;
-  const notice: Notice = (name, message, facts) => emit({ kind: 'notice', name, level: 'warn', message, facts });
-  const repository = await openRepository(store, { application, lineage, notice, signal });
-  const listing = await listRepository(repository, { signal });
-  const legacy = await loadLegacy(repository, listing, { ...world, instance, stateDir: settings.stateDir });
-  const writer = await openWriter(repository, listing, {
-    instance,
-    role: 'snapshot',
-    program: settings.program,
-    guarantee: settings.processingGuarantee,
-    maxAgeMs: settings.maxAgeMs,
-    after: legacy.report?.epoch,
-    clock: world.clock,
-    random: world.random,
-    signal,
-  });
-  return new Round({ settings, world, writer, legacy }).publish(tasks);
+  context: {
+    readonly settings: SnapshotSettings;
+    readonly applicationDirectory: string;
+    readonly world: SnapshotWorld;
+  },
+): Promise<Omit<SnapshotResult, 'requests' | 'durationMs'>> {
+  const { settings, applicationDirectory, world } = context;
+  await using epoch = await Epoch.open(settings, world, 'snapshot');
+  epoch.looks.isRunning = (await world.askLock(applicationDirectory)) !== 'stopped';
+  const order = { tasks, changed: new Set(tasks), wiped: new Set<string>(), record: { state: 'sealed' } as const };
+  const { isUnfinished: _isUnfinished, ...result } = await epoch.takeRound(order, world.signal);
+  return result;
 }
 
 async function findApplication({ stateDir, applicationId }: SnapshotSettings, files: FileAccess): Promise<string> {
@@ -60,23 +45,4 @@ async function findApplication({ stateDir, applicationId }: SnapshotSettings, fi
   throw new Failure('missing', `cannot find the application ${applicationId} in ${stateDir}: ${found}`, {
     hint: 'compare --application-id and --state-dir with the application.id and state.dir of the application',
   });
-}
-
-/** Counts bytes and objects on their way to the listeners. */
-function createMeter(emit: Emit): {
-  readonly emit: Emit;
-  readonly counts: () => Pick<SnapshotResult, 'bytesRead' | 'bytesUploaded' | 'objectsUploaded'>;
-} {
-  const counted = { bytesRead: 0, bytesUploaded: 0, objectsUploaded: 0 };
-  return {
-    counts: () => counted,
-    emit: (event) => {
-      if (event.kind === 'work-done' && event.work === 'upload') counted.bytesRead += event.bytes;
-      if (event.kind === 'object-uploaded') {
-        counted.bytesUploaded += event.storedBytes;
-        counted.objectsUploaded += 1;
-      }
-      emit(event);
-    },
-  };
 }

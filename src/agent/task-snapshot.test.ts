@@ -8,8 +8,8 @@ import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { openTempDirectory } from '../../test/support/temp-directory.ts';
 import { systemClock } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
-import { ManifestTails } from '../capture/manifest-tail.ts';
 import { KnownTables } from './known-tables.ts';
+import { Looks } from './looks.ts';
 import { takeTask } from './task-snapshot.ts';
 
 /** Large enough to be sent by itself, before the task is captured. */
@@ -29,28 +29,25 @@ test('Q2: a task that was clean before its tables were sent stays so, though the
     database.change({ add: [{ number: 9, sizeBytes: TABLE_BYTES, largestSequence: 8n }], remove: [7, 8] }),
   );
 
-  await using manifests = new ManifestTails(files);
+  await using looks = new Looks(
+    { applicationDirectory: root.path, applicationId: 'orders', guarantee: 'exactly_once_v2' },
+    { files, clock: systemClock, emit: () => {} },
+    { base: undefined, report: undefined },
+  );
   let keys = 0;
   const outcome = await takeTask(
     '0_0',
     {
       applicationDirectory: root.path,
-      guarantee: 'exactly_once_v2',
-      contextOf: () => ({
-        applicationId: 'orders',
-        isRunning: true,
-        clockSteppedBack: false,
-        memory: undefined,
-        installedQuality: undefined,
-      }),
       isProgress: () => true,
       previous: undefined,
       archiveUse: new Map(),
     },
     {
       files,
-      manifests,
-      clock: systemClock,
+      look: (options) => looks.look('0_0', options),
+      pinnedBytesMax: async () => 2 ** 30,
+      isLate: () => false,
       emit: () => {},
       signal: new AbortController().signal,
       store: new SimulatedStore(),

@@ -1,25 +1,20 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { type Budget, mapBounded } from '../base/concurrency.ts';
-import { isFailure } from '../base/failure.ts';
-import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
-import { openTable, type PinnedSource, type PinnedTable } from '../capture/pinned-database.ts';
+import { Failure, isFailure } from '../base/failure.ts';
+import type { FileAccess } from '../base/file-access.ts';
+import { CAPTURE_TRIES_MAX, type Capture } from '../capture/capture.ts';
+import { openTable, type PinnedSource, type PinnedTable, type TableIdentity } from '../capture/pinned-database.ts';
+import type { Emit } from '../events/event.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
-import {
-  type Guarantee,
-  type JudgeContext,
-  type Judgement,
-  judge,
-  type Quality,
-  type TaskMemory,
-  verdictUnder,
-} from '../streams/quality.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
 import { bytesSource, hashSource } from '../transfer/source-file.ts';
 import { uploadTable } from '../transfer/upload.ts';
 import type { SmallFile } from '../transfer/upload-archive.ts';
 import type { KnownTables, StoredContent } from './known-tables.ts';
+import type { Look, LookedAt, LookOptions } from './looks.ts';
+import { Pins } from './pin-limit.ts';
 import { archivesToLeave } from './repacking.ts';
 
 /** Smaller tables travel in archives: a request costs more than their bytes. */
@@ -29,33 +24,36 @@ const MOVED_TRIES_MAX = 3;
 /** Tables of such a task will be needed when it can be captured: sent now, they do not delay that. */
 const WORTH_SENDING_AHEAD: ReadonlySet<Reason> = new Set(['exactly_once_running', 'changing']);
 
-/** What taking a task needs besides the capture. */
-export interface TaskTools extends CaptureTools {
+/** How often what came since is sent ahead, before a task that writes faster than that waits for the next round. */
+const AHEAD_TRIES_MAX = 4;
+
+/** What taking a task needs. */
+export interface TaskTools {
+  readonly files: FileAccess;
   readonly store: ObjectStore;
   readonly nextDataKey: () => string;
   readonly compression: 'zstd' | 'none';
   readonly concurrency: number;
   readonly memory: Budget;
   readonly known: KnownTables;
+  /** Looks at the task, with everything that is known of it. */
+  readonly look: (options: LookOptions) => Promise<Look>;
+  /** How many bytes may be held open now. */
+  readonly pinnedBytesMax: () => Promise<number>;
+  /** Whether it is time to publish what was sent: what is left waits for the next round. */
+  readonly isLate: () => boolean;
+  readonly emit: Emit;
+  readonly signal: AbortSignal;
 }
 
 export interface TaskTerms {
   readonly applicationDirectory: string;
-  readonly guarantee: Guarantee;
-  /** What is known of the task besides the look at it. */
-  readonly contextOf: (capture: Capture) => Omit<JudgeContext, 'nowMs'>;
   /** Whether an entry of this quality, with these offsets and stores, would be better than what is stored. */
   readonly isProgress: (look: LookedAt) => boolean;
   /** What is stored of the task: its small files serve again where they did not change. */
   readonly previous: Entry | undefined;
   /** Bytes of each archive that the document before uses. */
   readonly archiveUse: ReadonlyMap<string, number>;
-}
-
-export interface LookedAt {
-  readonly capture: Capture;
-  readonly judgement: Judgement;
-  readonly quality: Quality;
 }
 
 export type TaskOutcome =
@@ -65,7 +63,6 @@ export type TaskOutcome =
   | {
       readonly kind: 'refused';
       readonly why: Explanation;
-      readonly judgement: Judgement | undefined;
       readonly ahead: readonly StoredFile[];
     }
   | { readonly kind: 'gone' };
@@ -90,90 +87,76 @@ export async function takeTask(task: string, terms: TaskTerms, tools: TaskTools)
       const why: Explanation = { reason: 'changing', message: error.message };
       tools.emit({ kind: 'capture-retried', task, why });
       if (attempt < MOVED_TRIES_MAX) continue;
-      return { kind: 'refused', why, judgement: undefined, ahead: [] };
+      return { kind: 'refused', why, ahead: [] };
     }
   }
 }
 
 async function attemptTask(task: string, terms: TaskTerms, tools: TaskTools): Promise<TaskOutcome> {
-  const first = await lookAt(task, { terms, tools, isKnown: () => true, earlier: undefined });
+  const taskPath = join(terms.applicationDirectory, task);
+  const first = await tools.look({ isKnown: () => true, triesMax: CAPTURE_TRIES_MAX, signal: tools.signal });
   if (first.kind === 'gone') return first;
   if (first.kind === 'refused') {
     await using capture = first.capture;
     const tables = capture !== undefined && WORTH_SENDING_AHEAD.has(first.why.reason) ? tablesOf(capture) : [];
-    const ahead = await sendAhead(join(terms.applicationDirectory, task), tables, tools);
-    return { kind: 'refused', why: first.why, judgement: first.judgement, ahead };
+    await sendAhead(taskPath, tables, { ...tools, isSent: isLarge });
+    return { kind: 'refused', why: first.why, ahead: storedOf(tables, tools.known) };
   }
   await using scope = new AsyncDisposableStack();
   scope.use(first.look.capture);
   if (!terms.isProgress(first.look)) return { kind: 'no-progress', look: first.look };
 
-  const tables = tablesOf(first.look.capture);
+  let tables = tablesOf(first.look.capture);
   tools.emit({ kind: 'work-announced', work: 'upload', bytes: missingBytes(tables, tools.known) });
-  await sendAhead(join(terms.applicationDirectory, task), tables, tools);
-  const leave = archivesLeft(terms, tables, tools.known);
-  const isKnown = (table: Pick<PinnedTable, 'sizeBytes' | 'uid' | 'facts'>): boolean =>
-    isKept(tools.known.find(table), leave);
-  // What was looked at without opening anything is good enough where nothing is to be opened.
-  if (tables.every(isKnown))
-    return { kind: 'taken', taken: await sendPinned(first.look, { leave, terms, tools, scope }) };
-  const second = await lookAt(task, { terms, tools, isKnown, earlier: first.look.judgement.memory });
-  if (second.kind === 'gone') return second;
-  if (second.kind === 'refused') {
-    await second.capture?.[Symbol.asyncDispose]();
-    return { kind: 'refused', why: second.why, judgement: second.judgement, ahead: [] };
-  }
-  scope.use(second.look.capture);
-  return { kind: 'taken', taken: await sendPinned(second.look, { leave, terms, tools, scope }) };
-}
-
-type Look =
-  | { readonly kind: 'looked'; readonly look: LookedAt }
-  | {
-      readonly kind: 'refused';
-      readonly why: Explanation;
-      readonly judgement: Judgement | undefined;
-      readonly capture: Capture | undefined;
+  for (let attempt = 1; ; attempt++) {
+    // Where more is new than may be held at once, what is small goes ahead as well.
+    await sendAhead(taskPath, tables, { ...tools, isSent: attempt === 1 ? isLarge : () => true });
+    const ahead = (): readonly StoredFile[] => storedOf(tables, tools.known);
+    if (tools.isLate() && tables.some((table) => isLarge(table) && tools.known.find(table) === undefined)) {
+      return {
+        kind: 'refused',
+        why: { reason: 'changing', message: 'its upload takes several rounds' },
+        ahead: ahead(),
+      };
     }
-  | { readonly kind: 'gone' };
-
-async function lookAt(
-  task: string,
-  how: {
-    readonly terms: TaskTerms;
-    readonly tools: TaskTools;
-    readonly isKnown: (table: PinnedTable) => boolean;
-    /** Of a look before the uploads: what passed then goes on passing though tables are compacted meanwhile (Q2). */
-    readonly earlier: TaskMemory | undefined;
-  },
-): Promise<Look> {
-  const { terms, tools } = how;
-  const outcome = await captureTask({ applicationDirectory: terms.applicationDirectory, task }, tools, {
-    isKnown: (table) => how.isKnown({ ...table, source: undefined }),
-    triesMax: CAPTURE_TRIES_MAX,
-  });
-  if (outcome.kind === 'gone') return outcome;
-  if (outcome.kind === 'refused')
-    return { kind: 'refused', why: outcome.why, judgement: undefined, capture: undefined };
-  const { capture } = outcome;
-  const context = terms.contextOf(capture);
-  const memory = how.earlier ?? context.memory;
-  const judgement = judge(capture.sight, { ...context, memory, nowMs: tools.clock.nowMs() });
-  const verdict = verdictUnder(terms.guarantee, judgement);
-  if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
-  return { kind: 'looked', look: { capture, judgement, quality: verdict.quality } };
+    const leave = attempt === 1 ? archivesLeft(terms, tables, tools.known) : new Set<string>();
+    const isKnown = (table: TableIdentity): boolean => isKept(tools.known.find(table), leave);
+    // What was looked at without opening anything is good enough where nothing is to be opened.
+    if (attempt === 1 && tables.every(isKnown))
+      return { kind: 'taken', taken: await sendPinned(first.look, { leave, terms, tools, scope }) };
+    const pins = new Pins(await tools.pinnedBytesMax());
+    const second = await tools.look({
+      isKnown: (table) => isKnown(table) || !pins.take(table),
+      triesMax: CAPTURE_TRIES_MAX,
+      signal: tools.signal,
+    });
+    if (second.kind === 'gone') return second;
+    if (second.kind === 'refused') {
+      await second.capture?.[Symbol.asyncDispose]();
+      return { kind: 'refused', why: second.why, ahead: WORTH_SENDING_AHEAD.has(second.why.reason) ? ahead() : [] };
+    }
+    if (!pins.isExceeded) {
+      scope.use(second.look.capture);
+      return { kind: 'taken', taken: await sendPinned(second.look, { leave, terms, tools, scope }) };
+    }
+    await second.look.capture[Symbol.asyncDispose]();
+    tables = tablesOf(second.look.capture);
+    if (attempt >= AHEAD_TRIES_MAX) {
+      const message = 'it writes more than may be held open at once, faster than it can be sent';
+      return { kind: 'refused', why: { reason: 'changing', message }, ahead: ahead() };
+    }
+  }
 }
 
-/** Sends the large tables that the repository lacks, and returns those of `tables` that it has then. */
+/** Sends tables that the repository lacks, as long as there is time, each open only while it is sent. */
 async function sendAhead(
   taskPath: string,
   tables: readonly PinnedTable[],
-  tools: TaskTools,
-): Promise<readonly StoredFile[]> {
-  const missing = tables.filter(
-    (table) => table.sizeBytes >= SMALL_TABLE_BYTES && tools.known.find(table) === undefined,
-  );
+  tools: TaskTools & { readonly isSent: (table: PinnedTable) => boolean },
+): Promise<void> {
+  const missing = tables.filter((table) => tools.isSent(table) && tools.known.find(table) === undefined);
   await mapBounded(missing, { limit: tools.concurrency, signal: tools.signal }, async (table, signal) => {
+    if (tools.isLate()) return;
     await using source = await openTable(tools.files, taskPath, table);
     if (source === undefined) return; // Compacted away since: nobody needs it any more.
     try {
@@ -182,8 +165,12 @@ async function sendAhead(
       if (!isFailure(error, 'moved')) throw error;
     }
   });
+}
+
+/** Those of the tables that the repository has. */
+function storedOf(tables: readonly PinnedTable[], known: KnownTables): readonly StoredFile[] {
   return tables.flatMap((table) => {
-    const content = tools.known.find(table);
+    const content = known.find(table);
     return content === undefined ? [] : [{ ...content, path: table.path }];
   });
 }
@@ -220,14 +207,18 @@ async function sendPinned(
   const small: TakenTask['small'][number][] = [];
   const { task } = look.capture;
   const tables = travelling(look).flatMap((store) => store.tables);
+  const pinnedBytes = tables.reduce((sum, { source }) => sum + (source?.sizeBytes ?? 0), 0);
   await mapBounded(tables, { limit: tools.concurrency, signal: tools.signal }, async (table, signal) => {
     const known =
       table.source === undefined ? tools.known.find(table) : await recognise(table, table.source, { ...tools, signal });
     if (known !== undefined && (table.source === undefined || isKept(known, leave))) stored.set(table.path, known);
     else if (table.source === undefined) throw new Error(`bug: ${table.path} is neither known nor open`);
-    else if (table.sizeBytes < SMALL_TABLE_BYTES)
+    else if (!isLarge(table))
       small.push({ entry: `${task}/${table.path}`, path: table.path, uid: table.uid, source: table.source });
-    else stored.set(table.path, await sendTable(table.source, table.uid, { ...tools, signal }));
+    else {
+      await assertRoom(task, pinnedBytes, tools);
+      stored.set(table.path, await sendTable(table.source, table.uid, { ...tools, signal }));
+    }
   });
 
   const before = new Map(
@@ -244,6 +235,16 @@ async function sendPinned(
   return { ...look, stored, small, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
+/** Lets everything go, to begin again with less, where the volume has run short since it was pinned. */
+async function assertRoom(task: string, pinnedBytes: number, tools: TaskTools): Promise<void> {
+  const bytesMax = await tools.pinnedBytesMax();
+  if (pinnedBytes <= bytesMax) return;
+  throw new Failure(
+    'moved',
+    `cannot hold ${pinnedBytes} bytes of ${task}: the volume is short, ${bytesMax} are allowed`,
+  );
+}
+
 /** A small table without an id by its content: read it must be, but not be sent. A large one is looked up when it is sent. */
 async function recognise(
   { uid, sizeBytes }: PinnedTable,
@@ -257,6 +258,10 @@ async function recognise(
 /** The stores that have an offset, and so travel (C3). */
 export function travelling({ capture, judgement }: Pick<LookedAt, 'capture' | 'judgement'>): Capture['stores'] {
   return capture.stores.filter((store) => judgement.stores.has(store.name));
+}
+
+function isLarge({ sizeBytes }: Pick<PinnedTable, 'sizeBytes'>): boolean {
+  return sizeBytes >= SMALL_TABLE_BYTES;
 }
 
 function tablesOf(capture: Capture): readonly PinnedTable[] {

@@ -61,6 +61,11 @@ export class ManifestTail implements AsyncDisposable {
     return facts?.inode === this.#open.held.facts.inode && facts.device === this.#open.held.facts.device;
   }
 
+  /** Its length now, read or not; undefined where none was opened yet. */
+  async sizeBytes(): Promise<number | undefined> {
+    return (await this.#open?.held.stat())?.sizeBytes;
+  }
+
   /** The bytes of a manifest that opens to the state of the last refresh. */
   async image(): Promise<Uint8Array> {
     if (this.#open === undefined) throw new Error('a manifest was asked for before it was read');
@@ -115,6 +120,16 @@ export class ManifestTails implements AsyncDisposable {
     const tail = new ManifestTail(this.#files, databaseDirectory);
     this.#tails.set(databaseDirectory, tail);
     return tail;
+  }
+
+  /** Lets go of the databases of a task that are not among these paths below it. */
+  async keepOnly(taskPath: string, databases: readonly string[]): Promise<void> {
+    const kept = new Set(databases.map((path) => join(taskPath, path)));
+    for (const [directory, tail] of this.#tails) {
+      if (!directory.startsWith(`${taskPath}/`) || kept.has(directory)) continue;
+      this.#tails.delete(directory);
+      await tail.forget();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

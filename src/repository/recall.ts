@@ -63,7 +63,8 @@ export function findInstalledQuality(report: RestoreReport | undefined, sight: T
   return installed !== undefined && isUnopened(installed, sight) ? installed.quality : undefined;
 }
 
-function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
+/** Whether a memory is of this very directory. */
+export function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
   return memory.device === facts.device && memory.inode === facts.inode && memory.birthtimeNs === facts.birthtimeNs;
 }
 

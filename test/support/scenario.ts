@@ -8,6 +8,7 @@ import { takeSnapshot } from '../../src/agent/snapshot.ts';
 import type { SnapshotResult } from '../../src/agent/snapshot-result.ts';
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
 import { Budget } from '../../src/base/concurrency.ts';
+import { askDiskSpace } from '../../src/base/disk-space.ts';
 import { realFiles } from '../../src/base/file-access.ts';
 import type { Event } from '../../src/events/event.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
@@ -94,6 +95,7 @@ export class Scenario implements AsyncDisposable {
         compression: 'zstd',
         concurrency: 4,
         maxAgeMs: choices.maxAgeMs ?? 23 * HOUR_MS,
+        keepWithinMs: 6 * HOUR_MS,
       },
       { ...(await this.#world(choices)), memory: new Budget(32 * 1024 * 1024) },
     );
@@ -203,6 +205,7 @@ export class Scenario implements AsyncDisposable {
       store,
       traffic: () => traffic,
       files: realFiles,
+      askSpace: askDiskSpace,
       askLock: async () => (typeof state === 'function' ? state() : state),
       ...(choices.disk === undefined ? {} : { disk: choices.disk }),
       clock,

@@ -1,0 +1,194 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { Budget } from '../base/concurrency.ts';
+import type { FileAccess } from '../base/file-access.ts';
+import { type Capture, captureTask } from '../capture/capture.ts';
+import { ManifestTails } from '../capture/manifest-tail.ts';
+import type { IsKnown } from '../capture/pinned-database.ts';
+import type { Emit } from '../events/event.ts';
+import { findInstalledQuality, isAbout, type Recollection, recallTask } from '../repository/recall.ts';
+import {
+  type Guarantee,
+  type Judgement,
+  judge,
+  type Quality,
+  type TaskMemory,
+  type TaskSight,
+  verdictUnder,
+} from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
+import { CHECKPOINT_FILE, listTask } from '../streams/state-directory.ts';
+import { ClockWatch } from './clock-watch.ts';
+
+/** What one look at a task came to; what is captured is the caller's to dispose of. */
+export type Look =
+  | { readonly kind: 'looked'; readonly look: LookedAt }
+  | {
+      readonly kind: 'refused';
+      readonly why: Explanation;
+      readonly judgement: Judgement | undefined;
+      readonly capture: Capture | undefined;
+    }
+  | { readonly kind: 'gone' };
+
+export interface LookedAt {
+  readonly capture: Capture;
+  readonly judgement: Judgement;
+  readonly quality: Quality;
+}
+
+export interface LookWorld {
+  readonly files: FileAccess;
+  readonly clock: Clock;
+  readonly emit: Emit;
+}
+
+export interface LookOptions {
+  /** Whether the repository has a table already: then it is not opened. */
+  readonly isKnown: IsKnown;
+  readonly triesMax: number;
+  readonly signal: AbortSignal;
+}
+
+/** A checkpoint, or its absence, and since when it may have stood there. */
+interface CheckpointSighting {
+  readonly inode: bigint | undefined;
+  readonly mtimeNs: bigint | undefined;
+  readonly sinceMs: number;
+  readonly seenMs: number;
+}
+
+/**
+ * Looks at the tasks of one application, and remembers what every look saw: the rules of quality lean on it (Q2, Q4 to
+ * Q7, D2, D4). Looks at one task follow one another, those at several may run at the same time.
+ */
+export class Looks implements AsyncDisposable {
+  readonly #where: {
+    readonly applicationDirectory: string;
+    readonly applicationId: string;
+    readonly guarantee: Guarantee;
+  };
+  readonly #world: LookWorld;
+  readonly #recollection: Recollection;
+  readonly #manifests: ManifestTails;
+  readonly #clockWatch: ClockWatch;
+  readonly #startedMs: number;
+  readonly #turns = new Map<string, Budget>();
+  readonly #memories = new Map<string, TaskMemory>();
+  readonly #checkpoints = new Map<string, CheckpointSighting>();
+  /** Whether the application is taken for running: its lock is held, or cannot be asked for. */
+  isRunning = true;
+
+  constructor(
+    where: { readonly applicationDirectory: string; readonly applicationId: string; readonly guarantee: Guarantee },
+    world: LookWorld,
+    recollection: Recollection,
+  ) {
+    this.#where = where;
+    this.#world = world;
+    this.#recollection = recollection;
+    this.#manifests = new ManifestTails(world.files);
+    this.#clockWatch = new ClockWatch(world.clock);
+    this.#startedMs = world.clock.monotonicMs();
+  }
+
+  /** Of every task that is there, as of the last look. */
+  get memories(): ReadonlyMap<string, TaskMemory> {
+    return this.#memories;
+  }
+
+  /** Judged with everything that was seen before, this time included. */
+  async look(task: string, options: LookOptions): Promise<Look> {
+    // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
+    using _turn = await this.#turnOf(task).acquire(1, options.signal);
+    const { applicationDirectory, guarantee } = this.#where;
+    const startedMs = this.#world.clock.monotonicMs();
+    const tools = { ...this.#world, manifests: this.#manifests, signal: options.signal };
+    const outcome = await captureTask({ applicationDirectory, task }, tools, options);
+    if (outcome.kind === 'gone') {
+      await this.#forget(task);
+      return outcome;
+    }
+    if (outcome.kind === 'refused') {
+      // What a directory that would not hold still is known for stays known: a taint must not be forgotten over it.
+      const left = this.#memories.get(task) ?? this.#recollection.base?.seen.get(task);
+      if (left !== undefined) this.#memories.set(task, left);
+      return { kind: 'refused', why: outcome.why, judgement: undefined, capture: undefined };
+    }
+    const { capture } = outcome;
+    await this.#manifests.keepOnly(
+      join(applicationDirectory, task),
+      capture.sight.databases.map(({ path }) => path),
+    );
+    const judgement = this.#judge(capture.sight, startedMs);
+    this.#memories.set(task, judgement.memory);
+    const verdict = verdictUnder(guarantee, judgement);
+    if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
+    return { kind: 'looked', look: { capture, judgement, quality: verdict.quality } };
+  }
+
+  /**
+   * Something that is another whenever a look would see something else, read without opening or reading any file;
+   * undefined where the task is gone, or being deleted.
+   */
+  async pulse(task: string, signal: AbortSignal): Promise<string | undefined> {
+    // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
+    using _turn = await this.#turnOf(task).acquire(1, signal);
+    this.#clockWatch.sample();
+    const seenMs = this.#world.clock.monotonicMs();
+    const { files } = this.#world;
+    const listing = await listTask(files, this.#where.applicationDirectory, task);
+    if (listing === undefined) return undefined;
+    const checkpoint = await files.stat(join(listing.path, CHECKPOINT_FILE));
+    this.#sight(task, checkpoint, seenMs);
+    const parents = [...listing.parents].map(([path, { facts }]) => [path, facts.mtimeNs]);
+    const databases: unknown[] = [];
+    for (const { path, facts } of listing.databases) {
+      // Every flush and compaction makes a file in the directory; the edit that names it follows.
+      const manifestBytes = await this.#manifests.of(join(listing.path, path)).sizeBytes();
+      databases.push([path, facts.inode, facts.mtimeNs, manifestBytes]);
+    }
+    const { device, inode } = listing.facts;
+    const parts = [device, inode, checkpoint?.inode, checkpoint?.mtimeNs, parents, databases, listing.customStores];
+    return JSON.stringify(parts, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#manifests[Symbol.asyncDispose]();
+  }
+
+  #judge(sight: TaskSight, startedMs: number): Judgement {
+    const sinceMs = this.#sight(sight.task, sight.checkpoint, startedMs);
+    const known = this.#memories.get(sight.task);
+    return judge(sight, {
+      applicationId: this.#where.applicationId,
+      nowMs: this.#world.clock.nowMs(),
+      isRunning: this.isRunning,
+      clockSteppedBack: this.#clockWatch.steppedBackSince(sinceMs),
+      memory: known !== undefined && isAbout(known, sight) ? known : recallTask(this.#recollection, sight),
+      installedQuality: findInstalledQuality(this.#recollection.report, sight),
+    });
+  }
+
+  /** Notes a checkpoint, and returns since when it may have been there: the last moment at which another one was. */
+  #sight(task: string, checkpoint: Pick<CheckpointSighting, 'inode' | 'mtimeNs'> | undefined, seenMs: number): number {
+    const before = this.#checkpoints.get(task);
+    const { inode, mtimeNs } = checkpoint ?? {};
+    const isSame = before !== undefined && before.inode === inode && before.mtimeNs === mtimeNs;
+    const sinceMs = isSame ? before.sinceMs : (before?.seenMs ?? this.#startedMs);
+    this.#checkpoints.set(task, { inode, mtimeNs, sinceMs, seenMs });
+    return sinceMs;
+  }
+
+  #turnOf(task: string): Budget {
+    const turn = this.#turns.get(task) ?? new Budget(1);
+    this.#turns.set(task, turn);
+    return turn;
+  }
+
+  async #forget(task: string): Promise<void> {
+    this.#memories.delete(task);
+    this.#checkpoints.delete(task);
+    await this.#manifests.keepOnly(join(this.#where.applicationDirectory, task), []);
+  }
+}
