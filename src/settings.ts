@@ -1,8 +1,18 @@
-import { z } from 'zod';
-import { messageOf } from './base/failure.ts';
-import { parseDurationMs, parseRate, parseSizeBytes } from './base/quantity.ts';
 import type { CommandName, Flag } from './cli/program.ts';
-import { type Destination, parseDestination } from './storage/open-store.ts';
+import {
+  choice,
+  type Decoded,
+  type Decoder,
+  destination,
+  duration,
+  matching,
+  name,
+  path,
+  quantity,
+  rate,
+  size,
+  taskSelection,
+} from './setting-decoders.ts';
 
 /**
  * One setting, said once. Its key in SETTINGS is its key in the settings file (`maxAge`); its flag (`--max-age`)
@@ -12,7 +22,7 @@ export interface Setting<T> {
   /** What stands for the value in the help; undefined for a switch. */
   readonly placeholder: string | undefined;
   /** From what the user wrote to what the program uses; its message completes "value …". */
-  readonly decode: z.ZodType<T, string>;
+  readonly decode: Decoder<T>;
   /** As a user would write it, or where it comes from when it depends on where the program runs. */
   readonly fallback?: string | ((surroundings: Surroundings) => Fallback | undefined);
   /** The default in words, for commands that need a value and for those that do without. */
@@ -40,41 +50,6 @@ export interface Fallback {
   readonly warning?: string;
 }
 
-const matching = (pattern: RegExp, message: string): z.ZodType<string, string> => z.string().regex(pattern, message);
-
-const choice = <const T extends string>(...words: readonly T[]): z.ZodType<T, string> =>
-  z.string().transform((value, context) => {
-    return words.find((word) => word === value) ?? reject(context, `is none of ${words.join(', ')}`);
-  });
-
-const quantity = (parse: (value: string) => number | undefined, message: string): z.ZodType<number, string> =>
-  z.string().transform((value, context) => {
-    const amount = parse(value);
-    return amount === undefined || amount <= 0 ? reject(context, message) : amount;
-  });
-
-function reject(context: z.RefinementCtx, message: string): never {
-  context.addIssue({ code: 'custom', message });
-  return z.NEVER;
-}
-
-const path = matching(/^[^\0]+$/, 'is not a path');
-const name = matching(/^[^\s/\\\p{Cc}]{1,200}$/u, 'is not a name of 1 to 200 characters without space and slash');
-const size = quantity(parseSizeBytes, 'is not a size above zero such as 64MiB or 10GiB');
-const duration = quantity(parseDurationMs, 'is not a duration above zero such as 30s, 5m or 6h');
-const rate = quantity(parseRate, 'is not a rate above zero such as 50MiB/s');
-
-const taskSelection = z.string().transform((value, context): TaskSelection => {
-  if (value === 'auto' || value === 'all' || value === 'none') return { kind: value };
-  const tasks = value.split(',').map((task) => task.trim());
-  if (tasks.every((task) => /^(?:\d+_\d+|global)$/.test(task))) return { kind: 'list', tasks: [...new Set(tasks)] };
-  return reject(context, 'is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
-});
-
-type TaskSelection =
-  | { readonly kind: 'auto' | 'all' | 'none' }
-  | { readonly kind: 'list'; readonly tasks: readonly string[] };
-
 /** A reader of a superseded snapshot has at least so long to finish. */
 const KEEP_WITHIN_MS_MIN = 3_600_000;
 
@@ -101,14 +76,7 @@ export const SETTINGS = {
   },
   destination: {
     placeholder: 'URL',
-    decode: z.string().transform((value, context): Destination => {
-      if (URL.parse(value)?.username) return reject(context, 'holds credentials: they come from the environment');
-      try {
-        return parseDestination(value);
-      } catch (error) {
-        return reject(context, `is ${messageOf(error)}`);
-      }
-    }),
+    decode: destination,
     help: 'where the repository lies: file:///directory',
   },
   instance: {
@@ -311,17 +279,17 @@ const SETTINGS_OF = {
   config: { required: [], optional: OF_A_POD },
 } as const satisfies Record<CommandName, { required: readonly SettingKey[]; optional: readonly SettingKey[] }>;
 
-type Decoded<K extends SettingKey> = z.output<(typeof SETTINGS)[K]['decode']>;
+type ValueOf<K extends SettingKey> = Decoded<(typeof SETTINGS)[K]['decode']>;
 type Required<C extends CommandName> = (typeof SETTINGS_OF)[C]['required'][number];
 type Optional<C extends CommandName> = (typeof SETTINGS_OF)[C]['optional'][number];
 
 /** What a command is given: required settings and those with a fixed default are always there. */
 export type SettingsOf<C extends CommandName> = {
-  readonly [K in Required<C>]: Decoded<K>;
+  readonly [K in Required<C>]: ValueOf<K>;
 } & {
   readonly [K in Optional<C>]: (typeof SETTINGS)[K] extends { readonly fallback: string }
-    ? Decoded<K>
-    : Decoded<K> | undefined;
+    ? ValueOf<K>
+    : ValueOf<K> | undefined;
 };
 
 /** `maxAge` → `--max-age` */

@@ -21,7 +21,7 @@ const HOMES: Readonly<Record<string, string>> = {
   tar: 'transfer/archive.ts',
   pino: 'events/logger.ts',
   commander: 'cli/program.ts',
-  zod: 'settings.ts',
+  zod: 'setting-decoders.ts',
   yaml: 'effective-settings.ts',
   koffi: 'base/native.ts',
 };
