@@ -57,6 +57,8 @@ export const NOTICE_NAMES = [
   'step-left-out',
   'task-damaged',
   'task-regressed',
+  'trial-confirmed',
+  'trial-failed',
 ] as const;
 
 type NoticeName = (typeof NOTICE_NAMES)[number];

@@ -1,0 +1,241 @@
+import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ManualClock } from '../../test/support/manual-clock.ts';
+import { archivedFile, sampleEntry, sampleRecord } from '../../test/support/sample-documents.ts';
+import { SimulatedStore } from '../../test/support/simulated-store.ts';
+import { openTempDirectory, type TempDirectory } from '../../test/support/temp-directory.ts';
+import { Failure } from '../base/failure.ts';
+import { realFiles } from '../base/file-access.ts';
+import type { Event } from '../events/event.ts';
+import type { Layout } from '../repository/document.ts';
+import { encodeRecord, type Trial } from '../repository/record.ts';
+import { listRepository, openRepository } from '../repository/repository.ts';
+import type { InstalledTask, RestoreReport } from '../repository/restore-result.ts';
+import { bytesBody } from '../storage/object-store.ts';
+import type { ApplicationState } from '../streams/app-lock.ts';
+import { followTrial, recallTrial, type TrialFinding, type TrialParts } from './trial.ts';
+
+const STORES = ['rocksdb/agg', 'rocksdb/other'];
+
+let directory: TempDirectory;
+let clock: ManualClock;
+let events: Event[];
+let found: TrialFinding[];
+
+beforeEach(async () => {
+  directory = await openTempDirectory();
+  clock = new ManualClock({ sleepsPass: true });
+  events = [];
+  found = [];
+});
+afterEach(() => directory[Symbol.asyncDispose]());
+
+/** Puts a task of two stores in place, as a restore does. */
+async function install(task: string, layout: Layout = 'file'): Promise<InstalledTask> {
+  const paths = STORES.flatMap((store) => [`${store}/CURRENT`, `${store}/MANIFEST-000005`]);
+  for (const path of paths) {
+    await mkdir(join(directory.path, task, dirname(path)), { recursive: true });
+    await writeFile(join(directory.path, task, path), path.endsWith('CURRENT') ? 'MANIFEST-000005\n' : '');
+  }
+  const { dev, ino, birthtimeNs } = await stat(join(directory.path, task), { bigint: true });
+  const { files: _files, stores: _stores, ...facts } = sampleEntry({ task, layout });
+  const files = paths.map((path) => ({ ...archivedFile(task, path), inode: 1n, mtimeNs: 2n, ctimeNs: 3n }));
+  return { ...facts, device: dev, inode: ino, birthtimeNs, snapshot: facts.capturedBy, files };
+}
+
+/** RocksDB's attempt to open a store; it comes to a new manifest when it succeeds. */
+async function open(task: string, store: string, manifest = 'MANIFEST-000009'): Promise<void> {
+  await writeFile(join(directory.path, task, store, 'LOCK'), '');
+  await writeFile(join(directory.path, task, store, 'CURRENT'), `${manifest}\n`);
+}
+
+const tried = (task: string): Promise<void> => open(task, 'rocksdb/other', 'MANIFEST-000005');
+
+function reportOf(installed: readonly InstalledTask[], change: Partial<RestoreReport> = {}): RestoreReport {
+  const cold = { why: undefined, snapshot: undefined, quality: undefined, stateTimeMs: undefined };
+  const tasks = installed.map(({ task }) => {
+    return { ...cold, task, decision: 'warm' as const, capturedAtMs: undefined, offsets: new Map(), sizeBytes: 0 };
+  });
+  return {
+    application: 'orders',
+    lineage: 'shop',
+    instance: 'orders-0',
+    epoch: '1763854560000-orders-0-zzzz',
+    writer: 'warmstate test',
+    timeMs: clock.nowMs(),
+    guarantee: 'at_least_once',
+    appVersion: 'v2',
+    result: { outcome: 'restored', tasks, bytesDownloaded: 0, requests: 0, durationMs: 0 },
+    installed,
+    taints: [],
+    ...change,
+  };
+}
+
+/**
+ * Follows an application through its states, each `<state> <seconds>`, doing what stands between them. The story goes on
+ * when the follower sleeps, so that every look is over before.
+ */
+async function follow(
+  report: RestoreReport,
+  story: readonly (string | (() => Promise<unknown>))[],
+  change: Partial<TrialParts> = {},
+): Promise<string> {
+  const ending = new AbortController();
+  const steps = story.flatMap((step): readonly (typeof step)[] => {
+    if (typeof step !== 'string') return [step];
+    const [state = '', seconds] = step.split(' ');
+    return Array.from({ length: Number(seconds) }, () => state);
+  });
+  let state = 'stopped';
+  const goOn = async (): Promise<void> => {
+    for (;;) {
+      const step = steps.shift();
+      if (step === undefined) return ending.abort();
+      if (typeof step === 'string') return void (state = step);
+      await step();
+    }
+  };
+  const askLock = async (): Promise<ApplicationState> => {
+    if (state === 'denied') throw new Failure('unavailable', 'cannot ask for the lock');
+    return state === 'running' || state === 'unknown' ? state : 'stopped';
+  };
+  const parts: TrialParts = {
+    applicationDirectory: directory.path,
+    report,
+    earlier: undefined,
+    files: realFiles,
+    askLock,
+    clock: {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: async (ms, signal) => {
+        await clock.sleep(ms, signal);
+        await goOn();
+      },
+    },
+    emit: (event) => void events.push(event),
+    onChange: (finding) => void found.push(finding),
+    ...change,
+  };
+  await followTrial(parts, ending.signal);
+  const trial = found.at(-1)?.trial;
+  return trial === undefined ? 'nothing' : `${trial.state} ${trial.lockTaken}/${trial.lockLost}`;
+}
+
+const crash = ['running 3', 'stopped 5'] as const;
+
+test('an application that opens a restored store and stays is confirmed a minute later, and said once', async () => {
+  const report = reportOf([await install('0_0'), await install('0_1')]);
+  expect(await follow(report, ['stopped 9', 'running 4', () => open('0_1', 'rocksdb/agg'), 'running 60'])).toBe(
+    'undecided 1/0',
+  );
+  expect(await follow(report, ['running 61'])).toBe('confirmed 1/0');
+  expect(events).toEqual([
+    {
+      kind: 'notice',
+      name: 'trial-confirmed',
+      level: 'info',
+      message: 'the application lives with what was restored',
+    },
+  ]);
+  expect(found.at(-1)?.problem).toBeUndefined();
+});
+
+test('one that tries to open a restored store and ends, again and again, has failed; the problem says what to do', async () => {
+  const report = reportOf([await install('0_0'), await install('0_1')]);
+  expect(await follow(report, ['running 2', () => tried('0_1'), 'stopped 5', ...crash, ...crash])).toBe('failed 3/2');
+  const message =
+    'version v2 of the application ended 2 times after 0_0, 0_1 had been restored, and was not seen to live with it';
+  expect(found.at(-1)).toMatchObject({
+    problem: { area: 'trial', message, hint: expect.stringContaining('read its log') },
+  });
+  expect(events).toEqual([{ kind: 'notice', name: 'trial-failed', level: 'error', message }]);
+});
+
+test('one that is restarted while it never touched what was restored is not condemned', async () => {
+  expect(await follow(reportOf([await install('0_0')]), [...crash, ...crash, ...crash, ...crash])).toBe(
+    'undecided 4/0',
+  );
+});
+
+test('one of 4.3 or later is, for it may refuse a directory before it opens anything', async () => {
+  expect(await follow(reportOf([await install('0_0', 'column-family')]), [...crash, ...crash, ...crash])).toBe(
+    'failed 3/2',
+  );
+});
+
+test.each<[string, (task: string) => Promise<unknown>]>([
+  ['was deleted by Kafka Streams', (task) => rm(join(directory.path, task), { recursive: true })],
+  [
+    'was made again by Kafka Streams',
+    async (task) => {
+      await rename(join(directory.path, task), join(directory.path, 'old'));
+      await install(task);
+      await open(task, 'rocksdb/agg');
+    },
+  ],
+])('a task that %s is not the one that was installed', async (_, change) => {
+  const report = reportOf([await install('0_0')]);
+  expect(await follow(report, ['running 2', () => change('0_0'), 'running 100', 'stopped 5', ...crash, ...crash])).toBe(
+    'undecided 3/0',
+  );
+});
+
+test('a task that an earlier restore installed and this one left was opened before: only five minutes confirm', async () => {
+  const report = reportOf([await install('0_0')]);
+  await open('0_0', 'rocksdb/agg');
+  const tasks = report.result.tasks.map((task) => ({ ...task, decision: 'local' as const }));
+  const local = { ...report, result: { ...report.result, tasks } };
+  expect(await follow(local, ['running 200'])).toBe('undecided 1/0');
+  expect(await follow(local, ['running 302'])).toBe('confirmed 1/0');
+});
+
+test('the end of the pod is not held against what was restored', async () => {
+  const report = reportOf([await install('0_0')]);
+  await tried('0_0');
+  expect(await follow(report, [...crash, 'running 3', 'stopped 9'])).toBe('undecided 2/1');
+});
+
+test('while the lock cannot be asked for nothing counts, and where it never can nothing is followed', async () => {
+  const report = reportOf([await install('0_0')]);
+  await open('0_0', 'rocksdb/agg');
+  expect(await follow(report, ['running 50', 'denied 20', 'running 50'])).toBe('undecided 1/0');
+  found = [];
+  expect(await follow(report, ['unknown 400', 'running 400'])).toBe('nothing');
+});
+
+test.each<[string, Partial<RestoreReport>, Trial['state'] | undefined]>([
+  ['was installed', { installed: [] }, undefined],
+  ['can be told to the repository', { epoch: undefined }, undefined],
+  ['is open: it was confirmed before this process', {}, 'confirmed'],
+])('where nothing %s, nothing is followed', async (_, change, state) => {
+  const report = { ...reportOf([await install('0_0')]), ...change };
+  const earlier = state === undefined ? undefined : { state, atMs: 0, lockTaken: 1, lockLost: 0 };
+  expect(await follow(report, ['running 400'], { earlier })).toBe('nothing');
+});
+
+test('what processes of this instance saw before this one is recalled, since the restore', async () => {
+  const store = new SimulatedStore();
+  const { signal } = new AbortController();
+  const repository = await openRepository(store, { application: 'orders', lineage: 'shop', notice: () => {}, signal });
+  const put = async (epoch: string, after: string, instance = 'orders-0'): Promise<void> => {
+    const trial = { state: 'undecided', atMs: 7, lockTaken: 2, lockLost: 1 } as const;
+    const record = sampleRecord({ epoch, instance, after, trial, newest: undefined, tasks: [] });
+    await store.put(repository.keys.record(epoch), bytesBody(encodeRecord(record)), { signal });
+  };
+  const restoreEpoch = '1763854560000-orders-0-zzzz';
+  await put('1763854550000-orders-0-aaaa', '1763854540000-orders-0-zzzz');
+  await put('1763854570000-orders-0-bbbb', restoreEpoch);
+  await put('1763854580000-orders-0-cccc', restoreEpoch);
+  const listing = await listRepository(repository, { signal });
+  const of = { instance: 'orders-0', signal };
+  expect(await recallTrial(repository, listing, { ...of, restoreEpoch })).toEqual({
+    state: 'failed',
+    atMs: 7,
+    lockTaken: 4,
+    lockLost: 2,
+  });
+  expect(await recallTrial(repository, listing, { ...of, restoreEpoch: undefined })).toBeUndefined();
+});
