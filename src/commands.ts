@@ -33,7 +33,7 @@ import { verify } from './restore/verify.ts';
 import { flagOf, type SettingsOf } from './settings.ts';
 import type { ObjectStore } from './storage/object-store.ts';
 import { observeStore, type Traffic } from './storage/observed-store.ts';
-import { openStore } from './storage/open-store.ts';
+import { openStore, type S3Settings } from './storage/open-store.ts';
 import { askApplicationLock } from './streams/app-lock.ts';
 import { COMPRESSION_MEMORY_BYTES } from './transfer/memory.ts';
 
@@ -117,8 +117,10 @@ async function diagnoseDestination(
   if (destination === undefined) return unset.has('destination') ? [noDestination()] : [];
   const isKnown = applicationId !== undefined && lineage !== undefined;
   const location = isKnown ? { application: applicationId, lineage } : undefined;
-  const open = async (): Promise<ObjectStore> => (await connect({ destination }, context)).store;
-  return diagnoseStore({ name: `the directory ${destination.directory}`, open, location }, context);
+  const open = async (): Promise<ObjectStore> => (await connect({ ...settings, destination }, context)).store;
+  const name =
+    destination.kind === 'file' ? `the directory ${destination.directory}` : `the bucket ${destination.bucket}`;
+  return diagnoseStore({ name, open, location }, context);
 }
 
 /** What one of the containers of a pod refuses to start without. */
@@ -296,11 +298,11 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
 }
 
 async function connect(
-  settings: Pick<SettingsOf<'list'>, 'destination'> & { readonly stallTimeout?: number },
-  { clock, random }: CommandContext,
+  settings: S3Settings & Pick<SettingsOf<'list'>, 'destination'> & { readonly stallTimeout?: number },
+  { clock, random, proxies }: CommandContext,
 ): Promise<{ readonly store: ObjectStore; readonly traffic: () => Traffic }> {
   const total = { requests: 0, receivedBytes: 0 };
-  const store = observeStore(await openStore(settings.destination, { clock, random }), {
+  const store = observeStore(await openStore(settings, { clock, random, proxies }), {
     clock,
     stallTimeoutMs: settings.stallTimeout ?? STALL_TIMEOUT_MS,
     onRequest: ({ operation, sizeBytes }) => {

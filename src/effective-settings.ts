@@ -167,6 +167,12 @@ function find(key: SettingKey, sources: Sources): Found {
       },
     };
   }
+  const { alsoFrom = [] }: Setting<unknown> = SETTINGS[key];
+  for (const also of alsoFrom) {
+    const text = filled(sources.env[also]);
+    if (text === undefined) continue;
+    return { setting: { ...base, text, source: 'environment', from: also, ...decode(key, text, `${also}=${text}`) } };
+  }
   const fallback = fallbackOf(key, sources);
   if (fallback === undefined)
     return { setting: { ...base, text: undefined, source: 'default', value: undefined, problem: undefined } };

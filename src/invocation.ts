@@ -119,10 +119,10 @@ function openContext(
   output: AsyncDisposableStack,
 ): CommandContext {
   const emit = openLog({ level: logLevel, format: logFormat, world, output });
-  const { clock, random, signal, endGracefully, stdout } = world;
+  const { clock, random, signal, endGracefully, stdout, env: proxies } = world;
   const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
   const report = (error: unknown): void => void printError(error, world);
-  return { operands, clock, random, emit, signal, endGracefully, look, report, print: stdout.write };
+  return { operands, clock, random, proxies, emit, signal, endGracefully, look, report, print: stdout.write };
 }
 
 type LogFormat = SettingsOf<'list'>['logFormat'];

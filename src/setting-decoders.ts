@@ -53,3 +53,10 @@ export const destination = z.string().transform((value, context): Destination =>
     return reject(context, `is ${messageOf(error)}`);
   }
 });
+
+export const endpoint = z.string().transform((value, context) => {
+  const url = URL.parse(value);
+  if (url?.username) return reject(context, 'holds credentials: they come from the environment');
+  const isEndpoint = url !== null && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
+  return isEndpoint ? value : reject(context, 'is not a URL such as https://minio.storage:9000');
+});

@@ -1,4 +1,5 @@
 import type { CommandName, Flag } from './cli/program.ts';
+import { S3_SETTING_KEYS, S3_SETTINGS } from './s3-settings.ts';
 import {
   choice,
   type Decoded,
@@ -25,6 +26,8 @@ export interface Setting<T> {
   readonly decode: Decoder<T>;
   /** As a user would write it, or where it comes from when it depends on where the program runs. */
   readonly fallback?: string | ((surroundings: Surroundings) => Fallback | undefined);
+  /** Variables of others that say the same: they count where none of our sources has a value, the first one first. */
+  readonly alsoFrom?: readonly string[];
   /** The default in words, for commands that need a value and for those that do without. */
   readonly fallbackHelp?: { readonly required?: string; readonly optional?: string };
   /** Where it may be set, when not everywhere. */
@@ -77,8 +80,9 @@ export const SETTINGS = {
   destination: {
     placeholder: 'URL',
     decode: destination,
-    help: 'where the repository lies: file:///directory',
+    help: 'where the repository lies: s3://bucket/prefix or file:///directory',
   },
+  ...S3_SETTINGS,
   instance: {
     placeholder: 'NAME',
     decode: name,
@@ -256,7 +260,7 @@ const SETTINGS_OF = {
     // biome-ignore format: a list to be read as one
     optional: [
       'stateDir', 'processingGuarantee', 'appVersion', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
-      'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...COMMON,
+      'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
   run: {
@@ -264,16 +268,16 @@ const SETTINGS_OF = {
     // biome-ignore format: a list to be read as one
     optional: [
       'stateDir', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
-      'terminationGracePeriod', ...COMMON,
+      'terminationGracePeriod', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
   snapshot: {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
-    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', ...COMMON],
+    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', ...S3_SETTING_KEYS, ...COMMON],
   },
-  list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...COMMON] },
-  show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...COMMON] },
-  verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...COMMON] },
+  list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
+  show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
+  verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...S3_SETTING_KEYS, ...COMMON] },
   inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
   doctor: { required: [], optional: OF_A_POD },
   config: { required: [], optional: OF_A_POD },

@@ -24,6 +24,8 @@ const HOMES: Readonly<Record<string, string>> = {
   zod: 'setting-decoders.ts',
   yaml: 'effective-settings.ts',
   koffi: 'base/native.ts',
+  '@aws-sdk/client-s3': 'storage/s3-client.ts',
+  '@smithy/node-http-handler': 'storage/s3-transport.ts',
 };
 /** What is taken from the air only in these files; everywhere else it is a parameter. */
 const TAKEN_FROM_THE_AIR = [

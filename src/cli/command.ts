@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { Emit } from '../events/event.ts';
+import type { ProxyVariables } from '../storage/s3-proxy.ts';
 import type { Look } from './look.ts';
 
 /** What every command is given besides its settings. */
@@ -7,6 +8,7 @@ export interface CommandContext {
   readonly operands: readonly string[];
   readonly clock: Clock;
   readonly random: Random;
+  readonly proxies: ProxyVariables;
   readonly emit: Emit;
   /** Aborts when the process is told to end. */
   readonly signal: AbortSignal;

@@ -45,7 +45,7 @@ export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSi
 }
 
 /** What `work` gives, or the signal's reason if that comes first; `work` then ends unheard. */
-async function settledOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function settledOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
   const giveUp = (): void => aborted.reject(signal.reason);
   signal.addEventListener('abort', giveUp, { once: true });

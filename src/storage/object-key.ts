@@ -10,11 +10,14 @@ export function isKeySegment(segment: string): boolean {
   return segment.length <= SEGMENT_BYTES_MAX && SEGMENT.test(segment);
 }
 
+export function isObjectKey(text: string): boolean {
+  return text.length <= KEY_BYTES_MAX && text.split('/').every(isKeySegment);
+}
+
 /** The segments of a key; throws `invalid` for what is none. */
 export function objectKeySegments(key: string): readonly string[] {
-  const segments = key.split('/');
-  if (key.length > KEY_BYTES_MAX || !segments.every(isKeySegment)) throw notAKey('key', key);
-  return segments;
+  if (!isObjectKey(key)) throw notAKey('key', key);
+  return key.split('/');
 }
 
 /** A prefix as the folders that it names in full and the beginning of the name below them; throws `invalid`. */

@@ -28,21 +28,42 @@ test('the file URL that Node makes of an absolute path leads back to it', () => 
   fc.assert(law, { numRuns: 300 });
 });
 
+const buckets: readonly (readonly [string, string, string])[] = [
+  ['s3://bucket', 'bucket', ''],
+  ['s3://bucket/', 'bucket', ''],
+  ['S3://my.bucket-1/prefix', 'my.bucket-1', 'prefix'],
+  ['s3://bucket/a/b_c/d.e/', 'bucket', 'a/b_c/d.e'],
+];
+for (const [text, bucket, prefix] of buckets) {
+  test(`${text} is the bucket ${bucket}, under ${prefix || 'no prefix'}`, () => {
+    expect(parseDestination(text)).toEqual({ kind: 's3', bucket, prefix });
+  });
+}
+
+const BOTH = 's3://bucket/prefix or file:///directory';
 const refused: readonly (readonly [string, string, string])[] = [
-  ['', 'it has no scheme', 'file:///directory'],
+  ['', 'it has no scheme', BOTH],
   ['/var/my backups', 'it has no scheme', 'file:///var/my%20backups'],
-  ['./backups', 'it has no scheme', 'file:///directory'],
-  ['s3://bucket/prefix', 'this build has no S3 store yet', 'file:///directory'],
-  ['gs://bucket', 'it has the unknown scheme gs', 'file:///directory'],
-  ['file://nas/share', 'it names the host nas, not a directory here', 'file:///directory'],
-  ['file:relative', 'a directory is given by its whole path, with ? and # written as %3F and %23', 'file:///directory'],
-  ['file://host', 'a directory is given by its whole path, with ? and # written as %3F and %23', 'file:///directory'],
-  ['file:///a?b', 'a directory is given by its whole path, with ? and # written as %3F and %23', 'file:///directory'],
-  ['file:///a#b', 'a directory is given by its whole path, with ? and # written as %3F and %23', 'file:///directory'],
-  ['file:///a%zz', 'a % is written as %25', 'file:///directory'],
-  ['file:///a%00b', 'a path has no zero byte', 'file:///directory'],
-  ['file:///', 'it is the root directory', 'file:///directory'],
-  ['file:///a/..', 'it is the root directory', 'file:///directory'],
+  ['./backups', 'it has no scheme', BOTH],
+  ['s3://', 'it names no bucket', BOTH],
+  ['s3:bucket/prefix', 'it names no bucket', BOTH],
+  ['s3:///prefix', 'it names no bucket', BOTH],
+  ['s3://b', 'it names no bucket', BOTH],
+  ['s3://bucket:9000/prefix', 'it names no bucket', BOTH],
+  ['s3://bucket/a//b', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
+  ['s3://bucket/a/../b', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
+  ['s3://bucket/a?versionId=1', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
+  [`s3://bucket/${'p'.repeat(121)}`, 'its prefix is longer than 120 characters', BOTH],
+  ['gs://bucket', 'it has the unknown scheme gs', BOTH],
+  ['file://nas/share', 'it names the host nas, not a directory here', BOTH],
+  ['file:relative', 'a directory is given by its whole path, with ? and # written as %3F and %23', BOTH],
+  ['file://host', 'a directory is given by its whole path, with ? and # written as %3F and %23', BOTH],
+  ['file:///a?b', 'a directory is given by its whole path, with ? and # written as %3F and %23', BOTH],
+  ['file:///a#b', 'a directory is given by its whole path, with ? and # written as %3F and %23', BOTH],
+  ['file:///a%zz', 'a % is written as %25', BOTH],
+  ['file:///a%00b', 'a path has no zero byte', BOTH],
+  ['file:///', 'it is the root directory', BOTH],
+  ['file:///a/..', 'it is the root directory', BOTH],
 ];
 for (const [text, why, hint] of refused) {
   test(`${JSON.stringify(text)} is refused: ${why}`, () => {

@@ -1,31 +1,106 @@
+import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import type { Clock, Random } from '../base/clock.ts';
-import { Failure } from '../base/failure.ts';
+import { Failure, messageOf } from '../base/failure.ts';
 import { openFileStore } from './file-store.ts';
+import { isKeySegment } from './object-key.ts';
 import type { ObjectStore } from './object-store.ts';
+import type { S3Location, S3Options } from './s3-location.ts';
+import type { ProxyVariables } from './s3-proxy.ts';
+import type { S3Store } from './s3-store.ts';
 
 /** Where objects are kept. */
-export interface Destination {
-  readonly kind: 'file';
-  /** Absolute. */
-  readonly directory: string;
+export type Destination =
+  | {
+      readonly kind: 'file';
+      /** Absolute. */
+      readonly directory: string;
+    }
+  | ({ readonly kind: 's3' } & S3Location);
+
+export interface StoreWorld {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly proxies: ProxyVariables;
 }
 
-/** Opens the store of a destination such as `file:///var/backups/orders`. */
+/** What is set for a bucket beside its name, as the settings have it. */
+export interface S3Settings {
+  readonly s3Endpoint?: string | undefined;
+  readonly s3Region?: string | undefined;
+  readonly s3PathStyle?: boolean | undefined;
+  readonly s3CaFile?: string | undefined;
+  readonly s3Sse?: S3Options['sse'];
+  readonly s3KmsKeyId?: string | undefined;
+  readonly s3StorageClass?: S3Options['storageClass'];
+}
+
+/** Opens the store of a destination. A bucket is asked nothing yet. */
 export async function openStore(
-  destination: Destination,
-  world: { readonly clock: Clock; readonly random: Random },
+  settings: S3Settings & { readonly destination: Destination },
+  world: StoreWorld,
 ): Promise<ObjectStore> {
-  return await openFileStore(destination.directory, world);
+  const { destination } = settings;
+  if (destination.kind === 'file') return await openFileStore(destination.directory, world);
+  return await openBucket(destination, settings, world);
 }
 
-/** `file:///<directory>`: absolute, percent-encoded, no host. Anything else is `invalid` and says what to write. */
+async function openBucket(location: S3Location, settings: S3Settings, world: StoreWorld): Promise<S3Store> {
+  const options: S3Options = {
+    endpoint: settings.s3Endpoint,
+    region: settings.s3Region,
+    pathStyle: settings.s3PathStyle,
+    sse: settings.s3Sse,
+    kmsKeyId: settings.s3KmsKeyId,
+    storageClass: settings.s3StorageClass,
+  };
+  const ca = settings.s3CaFile === undefined ? undefined : await trustedWith(settings.s3CaFile);
+  const { openS3Store } = await import('./s3-store.ts'); // The SDK takes a quarter of a second and 30 MB.
+  return openS3Store(location, options, { ...world, ca });
+}
+
+async function trustedWith(path: string): Promise<readonly string[]> {
+  try {
+    return [...getCACertificates('default'), await readFile(path, 'utf8')];
+  } catch (cause) {
+    throw new Failure('invalid', `cannot read the certificates ${path}: ${messageOf(cause)}`, {
+      cause,
+      hint: 'correct --s3-ca-file or AWS_CA_BUNDLE',
+    });
+  }
+}
+
+/** `s3://<bucket>/<prefix>` or `file:///<directory>`. Anything else is `invalid` and says what to write. */
 export function parseDestination(text: string): Destination {
   const [, scheme, rest] = /^([A-Za-z][A-Za-z0-9+.-]*):(.*)$/s.exec(text) ?? [];
   if (scheme === undefined || rest === undefined) throw notADestination(text, 'it has no scheme');
-  if (scheme.toLowerCase() === 's3') throw notADestination(text, 'this build has no S3 store yet');
-  if (scheme.toLowerCase() !== 'file') throw notADestination(text, `it has the unknown scheme ${scheme}`);
-  return { kind: 'file', directory: directoryOf(text, rest) };
+  switch (scheme.toLowerCase()) {
+    case 's3':
+      return { kind: 's3', ...locationOf(text, rest) };
+    case 'file':
+      return { kind: 'file', directory: directoryOf(text, rest) };
+    default:
+      throw notADestination(text, `it has the unknown scheme ${scheme}`);
+  }
+}
+
+/** Of all that S3 and its likes allow; they refuse themselves what is too much for them. */
+const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/;
+/** A key of S3 has 1024 bytes, and one of ours at most 900. */
+const PREFIX_BYTES_MAX = 120;
+
+function locationOf(text: string, rest: string): S3Location {
+  const [, bucket, path = ''] = /^\/\/([^/]*)(\/.*)?$/s.exec(rest) ?? [];
+  if (bucket === undefined || !BUCKET.test(bucket)) throw notADestination(text, 'it names no bucket');
+  const prefix = path.replace(/^\//, '').replace(/\/$/, '');
+  if (prefix.length > PREFIX_BYTES_MAX) {
+    throw notADestination(text, `its prefix is longer than ${PREFIX_BYTES_MAX} characters`);
+  }
+  if (prefix !== '' && !prefix.split('/').every(isKeySegment)) {
+    throw notADestination(text, 'a prefix has segments of letters, digits, . _ - that do not begin with a dot');
+  }
+  return { bucket, prefix };
 }
 
 function directoryOf(text: string, rest: string): string {
@@ -50,6 +125,6 @@ function decoded(text: string, path: string): string {
 }
 
 function notADestination(text: string, why: string, cause?: unknown): Failure {
-  const hint = text.startsWith('/') ? `file://${encodeURI(text)}` : 'file:///directory';
+  const hint = text.startsWith('/') ? `file://${encodeURI(text)}` : 's3://bucket/prefix or file:///directory';
   return new Failure('invalid', `not a destination: ${JSON.stringify(text)}: ${why}`, { cause, hint });
 }
