@@ -50,7 +50,7 @@ describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, at_least_once', (version) =>
     const app = await openApp('live', version, 'at_least_once');
     await app.feed(0, FIRST);
     {
-      await using application = await app.start();
+      await using application = await app.start({ isCalm: true });
       await application.caughtUp(FIRST, LOAD);
       await application.close();
     }
@@ -189,7 +189,7 @@ describe.for([
     const app = await openApp('clean', version, guarantee);
     await app.feed(0, FIRST);
     {
-      await using application = await app.start();
+      await using application = await app.start({ isCalm: true });
       await application.caughtUp(FIRST, LOAD);
       await application.close();
     }
@@ -238,7 +238,7 @@ describe.for(['3.9.2', '4.2.2'])('Kafka Streams %s, exactly_once_v2, while it ru
     const app = await openApp('transactions', version, 'exactly_once_v2');
     await app.feed(0, FIRST);
     {
-      await using application = await app.start();
+      await using application = await app.start({ isCalm: true });
       await application.caughtUp(FIRST, LOAD);
       const newborn = transactional((await app.snapshot()).tasks);
       expect(newborn.map(({ outcome, quality }) => [outcome, quality])).toEqual(
