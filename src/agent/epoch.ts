@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { SnapshotDocument } from '../repository/document.ts';
 import { type Entry, filesOfEntry } from '../repository/document.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
-import type { EpochRecord } from '../repository/record.ts';
+import type { EpochRecord, Trial } from '../repository/record.ts';
 import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
 import { openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
@@ -14,6 +14,7 @@ import { findPreviousShutdown, type PreviousShutdown } from './previous-life.ts'
 import { Round, type RoundOrder, type TaskFinding } from './round.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
+import { recallTrial } from './trial.ts';
 
 /** As a round is ordered by whoever decides that one is due. */
 export type EpochOrder = Pick<RoundOrder, 'tasks' | 'changed' | 'wiped' | 'record'>;
@@ -22,6 +23,7 @@ interface Parts {
   readonly writer: RepositoryWriter;
   readonly legacy: Legacy;
   readonly previousShutdown: PreviousShutdown;
+  readonly earlierTrial: Trial | undefined;
 }
 
 /** One life of one process that writes snapshots: what it knows from round to round, and its place in the repository. */
@@ -30,6 +32,8 @@ export class Epoch implements AsyncDisposable {
   readonly known = new KnownTables();
   /** How the life of this instance before this one ended. */
   readonly previousShutdown: PreviousShutdown;
+  /** What processes before this one saw of the application since the restore of this pod. */
+  readonly earlierTrial: Trial | undefined;
   readonly #settings: SnapshotSettings & { readonly applicationDirectory: string };
   readonly #world: SnapshotWorld;
   readonly #writer: RepositoryWriter;
@@ -49,6 +53,7 @@ export class Epoch implements AsyncDisposable {
     this.#writer = parts.writer;
     this.#legacy = parts.legacy;
     this.previousShutdown = parts.previousShutdown;
+    this.earlierTrial = parts.earlierTrial;
     this.looks = new Looks({ applicationDirectory, applicationId, guarantee }, world, parts.legacy);
     this.#vouchedMs = world.clock.monotonicMs();
     this.#entries = findPreviousEntries(parts.legacy, {
@@ -69,6 +74,8 @@ export class Epoch implements AsyncDisposable {
     const listing = await listRepository(repository, { signal });
     const legacy = await loadLegacy(repository, listing, { ...world, instance, stateDir: settings.stateDir });
     const previousShutdown = await findPreviousShutdown(repository, listing, { instance, signal });
+    const restoreEpoch = role === 'run' ? legacy.report?.epoch : undefined;
+    const earlierTrial = await recallTrial(repository, listing, { instance, restoreEpoch, signal });
     const writer = await openWriter(repository, listing, {
       instance,
       role,
@@ -81,7 +88,7 @@ export class Epoch implements AsyncDisposable {
       random: world.random,
       signal,
     });
-    return new Epoch(settings, world, { writer, legacy, previousShutdown });
+    return new Epoch(settings, world, { writer, legacy, previousShutdown, earlierTrial });
   }
 
   get name(): string {

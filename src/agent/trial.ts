@@ -15,26 +15,21 @@ import { NOTHING_SEEN, type TrialWatch, watchTrial } from './trial-watch.ts';
 
 export interface TrialParts {
   readonly applicationDirectory: string;
-  /** What the restore of this pod left on the volume. */
-  readonly report: RestoreReport;
+  /** What the restore of this pod left on the volume; undefined where it left nothing. */
+  readonly report: RestoreReport | undefined;
   /** What processes before this one saw after the same restore. */
   readonly earlier: Trial | undefined;
   readonly files: FileAccess;
-  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   readonly emit: Emit;
-  /** Told what is known by now, whenever it changed. */
-  readonly onChange: (trial: TrialFinding) => void;
 }
 
-/** What is known of a trial in this process, and what stands in the way. */
+/** What changed with a look: for the record, by our clock, and for people. */
 export interface TrialFinding {
   readonly trial: Trial;
-  readonly problem: AgentProblem | undefined;
+  readonly problem: Pick<AgentProblem, 'message' | 'hint'> | undefined;
 }
 
-/** An application that dies over its state lives for seconds; a look costs a few calls of the file system. */
-const LOOK_INTERVAL_MS = 1_000;
 /** What a CURRENT file may hold. */
 const CURRENT_BYTES_MAX = 1024;
 
@@ -57,27 +52,47 @@ export async function recallTrial(
   );
 }
 
-/**
- * Looks at the application until it is known to live with what was restored, or `signal` aborts: at the latest when the
- * pod is told to end, for what is lost then is nobody's fault. Where nothing is on trial it returns at once.
- */
-export async function followTrial(parts: TrialParts, signal: AbortSignal): Promise<void> {
-  const { applicationDirectory, report, earlier, clock } = parts;
-  if (report.epoch === undefined || report.installed.length === 0 || earlier?.state === 'confirmed') return;
-  const traces = new Traces(report, parts);
-  let watch = NOTHING_SEEN;
-  while (!signal.aborted && watch.state !== 'confirmed') {
-    const state = await unlessUnavailable(() => parts.askLock(applicationDirectory));
-    if (state === 'unknown') return; // This platform cannot tell: nothing is confirmed, nothing condemned.
-    if (state !== undefined && !signal.aborted) {
-      const isHeld = state === 'running';
-      if (isHeld) await traces.look();
-      const before = watch;
-      const { hasOpened, hasTried } = traces;
-      watch = watchTrial(before, { monotonicMs: clock.monotonicMs(), isHeld, hasOpened, hasTried });
-      if (hasChanged(before, watch)) tell(watch, before, parts);
+/** An application that was given what a restore installed, until it is known to live with it. */
+export class ApplicationTrial {
+  readonly #parts: TrialParts;
+  readonly #traces: Traces | undefined;
+  #watch = NOTHING_SEEN;
+
+  constructor(parts: TrialParts) {
+    const { report, earlier } = parts;
+    const isOnTrial = report?.epoch !== undefined && report.installed.length > 0 && earlier?.state !== 'confirmed';
+    this.#parts = parts;
+    this.#traces = isOnTrial ? new Traces(report, parts) : undefined;
+  }
+
+  /**
+   * One look; to be taken every second or so, and not any more once the pod is told to end: what is lost then is nobody's
+   * fault. Returns what there is to be told where that changed. It costs a few calls of the file system while something
+   * is on trial, and nothing after.
+   */
+  async look(state: ApplicationState | undefined): Promise<TrialFinding | undefined> {
+    const before = this.#watch;
+    // Where nobody can tell nothing is confirmed, and nothing condemned.
+    if (this.#traces === undefined || before.state === 'confirmed' || state === undefined || state === 'unknown') {
+      return undefined;
     }
-    await clock.sleep(LOOK_INTERVAL_MS, signal);
+    const isHeld = state === 'running';
+    if (isHeld) await this.#traces.look();
+    const { hasOpened, hasTried } = this.#traces;
+    const monotonicMs = this.#parts.clock.monotonicMs();
+    this.#watch = watchTrial(before, { monotonicMs, isHeld, hasOpened, hasTried });
+    return hasChanged(before, this.#watch) ? this.#tell() : undefined;
+  }
+
+  #tell(): TrialFinding {
+    const { report, clock, emit } = this.#parts;
+    const { state, lockTaken, lockLost } = this.#watch;
+    const trial = { state, atMs: clock.nowMs(), lockTaken, lockLost };
+    if (state === 'confirmed') {
+      const message = 'the application lives with what was restored';
+      emit({ kind: 'notice', name: 'trial-confirmed', level: 'info', message });
+    }
+    return { trial, problem: state === 'failed' && report !== undefined ? describeFailure(trial, report) : undefined };
   }
 }
 
@@ -85,27 +100,15 @@ function hasChanged(before: TrialWatch, after: TrialWatch): boolean {
   return before.state !== after.state || before.lockTaken !== after.lockTaken || before.lockLost !== after.lockLost;
 }
 
-function tell({ state, lockTaken, lockLost }: TrialWatch, before: TrialWatch, parts: TrialParts): void {
-  const trial = { state, atMs: parts.clock.nowMs(), lockTaken, lockLost };
-  const problem = state === 'failed' ? describeFailure(trial, parts.report) : undefined;
-  if (state !== before.state && problem !== undefined) {
-    parts.emit({ kind: 'notice', name: 'trial-failed', level: 'error', message: problem.message });
-  }
-  if (state === 'confirmed') {
-    const message = 'the application lives with what was restored';
-    parts.emit({ kind: 'notice', name: 'trial-confirmed', level: 'info', message });
-  }
-  parts.onChange({ trial, problem });
-}
-
-function describeFailure({ lockLost, atMs }: Trial, { installed, appVersion }: RestoreReport): AgentProblem {
+function describeFailure(
+  { lockLost }: Trial,
+  { installed, appVersion }: RestoreReport,
+): Pick<AgentProblem, 'message' | 'hint'> {
   const tasks = installed.map(({ task }) => task).join(', ');
   const who = appVersion === undefined ? 'the application' : `version ${appVersion} of the application`;
   return {
-    area: 'trial',
     message: `${who} ended ${lockLost} times after ${tasks} had been restored, and was not seen to live with it`,
     hint: 'read its log; replace the pod: when the next one ends like this too, these tasks start cold from then on',
-    sinceMs: atMs,
   };
 }
 

@@ -58,7 +58,6 @@ export const NOTICE_NAMES = [
   'task-damaged',
   'task-regressed',
   'trial-confirmed',
-  'trial-failed',
 ] as const;
 
 type NoticeName = (typeof NOTICE_NAMES)[number];
