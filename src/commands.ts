@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createAgent } from './agent/agent.ts';
 import { takeSnapshot } from './agent/snapshot.ts';
 import { snapshotResultJson } from './agent/snapshot-result.ts';
 import { Budget } from './base/concurrency.ts';
@@ -20,16 +19,25 @@ import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
 import { listingJson, listStored, renderListing } from './cli/list.ts';
 import { openOnlyRepository } from './cli/repository-choice.ts';
-import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage } from './cli/restore.ts';
+import {
+  printFailedRestore,
+  refuseRestore,
+  renderRestore,
+  restoreExitCode,
+  terminationMessage,
+} from './cli/restore.ts';
 import { documentJson, findSnapshot, renderDocument } from './cli/show.ts';
 import { renderSnapshot, snapshotExitCode } from './cli/snapshot.ts';
+import { renderStatus } from './cli/status.ts';
 import { renderVerify, verifyExitCode, verifyJson } from './cli/verify.ts';
 import type { ExaminedSettings } from './effective-settings.ts';
+import { agentStatusJson } from './events/agent-status.ts';
 import type { Commands } from './invocation.ts';
 import { parseSnapshotName } from './repository/keys.ts';
 import { restoreResultJson } from './repository/restore-result.ts';
 import { restore } from './restore/restore.ts';
 import { verify } from './restore/verify.ts';
+import { askForSnapshot, askForStatus } from './run-beside.ts';
 import { flagOf, type SettingsOf } from './settings.ts';
 import type { ObjectStore } from './storage/object-store.ts';
 import { observeStore, type Traffic } from './storage/observed-store.ts';
@@ -41,11 +49,29 @@ import { COMPRESSION_MEMORY_BYTES } from './transfer/memory.ts';
 export function composeCommands(program: string): Commands {
   return {
     demo: { run: (_settings, context) => runDemo(context, program) },
-    run: { run: (settings, context) => runAgent(settings, context, program) },
+    // What only it needs, an HTTP server above all, would cost every other command a tenth of a second.
+    run: {
+      run: async (settings, context) => {
+        const { runSidecar } = await import('./run.ts');
+        return runSidecar(settings, context, { program, connect: (world) => connect(settings, world) });
+      },
+      refuse: async (settings, problems, context) => {
+        const { runRefused } = await import('./run.ts');
+        return runRefused(settings, problems, { ...context, program });
+      },
+    },
+    status: {
+      run: async (settings, context) => {
+        const status = await askForStatus(settings.listen, context);
+        const { output } = settings;
+        context.print(output === 'json' ? jsonLine(agentStatusJson(status)) : renderStatus(status, context.look()));
+        return 0;
+      },
+    },
     snapshot: { run: (settings, context) => runSnapshot(settings, context, program) },
     restore: {
       run: (settings, context) => runRestore(settings, context, program),
-      refuse: (settings, problem, context) => printFailedRestore(settings, problem, context),
+      refuse: refuseRestore,
     },
     list: {
       run: async (settings, context) => {
@@ -204,33 +230,6 @@ const OVERTIME_MS = 10_000;
 /** Where Kubernetes looks for the last words of a container. */
 const TERMINATION_LOG = '/dev/termination-log';
 
-async function runAgent(settings: SettingsOf<'run'>, context: CommandContext, program: string): Promise<number> {
-  const killed = context.endGracefully();
-  const agent = createAgent(
-    {
-      ...settings,
-      intervalMs: settings.interval,
-      bandwidthBytesPerSecond: settings.bandwidth,
-      maxAgeMs: settings.maxAge,
-      keepWithinMs: settings.keepWithin,
-      terminationGracePeriodMs: settings.terminationGracePeriod,
-      stateDirLimitBytes: settings.stateDirLimit,
-      program,
-    },
-    {
-      ...context,
-      connect: () => connect(settings, context),
-      files: realFiles,
-      askLock: askApplicationLock,
-      askSpace: askDiskSpace,
-      memory: new Budget(COMPRESSION_MEMORY_BYTES),
-    },
-  );
-  await agent.run({ stopping: context.signal, killed });
-  await setOuterDeadline(OVERTIME_MS);
-  return 0;
-}
-
 /** What `--keep-within` is unless set, and only `run` takes it. */
 const SNAPSHOT_KEEP_WITHIN_MS = 6 * 3_600_000;
 
@@ -239,17 +238,19 @@ async function runSnapshot(
   context: CommandContext,
   program: string,
 ): Promise<number> {
-  const result = await takeSnapshot(
-    { ...settings, maxAgeMs: settings.maxAge, keepWithinMs: SNAPSHOT_KEEP_WITHIN_MS, program },
-    {
-      ...context,
-      ...(await connect(settings, context)),
-      files: realFiles,
-      askLock: askApplicationLock,
-      askSpace: askDiskSpace,
-      memory: new Budget(COMPRESSION_MEMORY_BYTES),
-    },
-  );
+  const result =
+    (await askForSnapshot(settings, context)) ??
+    (await takeSnapshot(
+      { ...settings, maxAgeMs: settings.maxAge, keepWithinMs: SNAPSHOT_KEEP_WITHIN_MS, program },
+      {
+        ...context,
+        ...(await connect(settings, context)),
+        files: realFiles,
+        askLock: askApplicationLock,
+        askSpace: askDiskSpace,
+        memory: new Budget(COMPRESSION_MEMORY_BYTES),
+      },
+    ));
   context.print(
     settings.output === 'json' ? jsonLine(snapshotResultJson(result)) : renderSnapshot(result, context.look()),
   );
@@ -299,13 +300,14 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
 
 async function connect(
   settings: S3Settings & Pick<SettingsOf<'list'>, 'destination'> & { readonly stallTimeout?: number },
-  { clock, random, proxies }: CommandContext,
+  { clock, random, emit, proxies }: Pick<CommandContext, 'clock' | 'random' | 'emit' | 'proxies'>,
 ): Promise<{ readonly store: ObjectStore; readonly traffic: () => Traffic }> {
   const total = { requests: 0, receivedBytes: 0 };
   const store = observeStore(await openStore(settings, { clock, random, proxies }), {
     clock,
     stallTimeoutMs: settings.stallTimeout ?? STALL_TIMEOUT_MS,
-    onRequest: ({ operation, sizeBytes }) => {
+    onRequest: ({ operation, durationMs, sizeBytes, failure }) => {
+      emit({ kind: 'storage-request', operation, durationMs, sizeBytes, failure });
       total.requests += 1;
       if (operation === 'get') total.receivedBytes += sizeBytes;
     },

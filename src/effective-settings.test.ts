@@ -63,6 +63,7 @@ test('a command gets its settings with their defaults', async () => {
       compression: 'zstd',
       concurrency: 8,
       maxAge: 82_800_000,
+      listen: { host: undefined, port: 10_464 },
       output: 'text',
       config: DEFAULT_FILE,
       logLevel: 'info',

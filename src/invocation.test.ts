@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ManualClock } from '../test/support/manual-clock.ts';
 import { systemRandom } from './base/clock.ts';
 import { Failure } from './base/failure.ts';
-import { printFailedRestore } from './cli/restore.ts';
+import { refuseRestore } from './cli/restore.ts';
 import { type Commands, invoke, type World } from './invocation.ts';
 import { settingsOf } from './settings.ts';
 
@@ -107,7 +107,7 @@ test('settings that cannot be used are told one by one, and the command does not
 });
 
 test('a restore with settings that cannot be used starts cold, unless it is told to fail', async () => {
-  const commands: Commands = { restore: { run: async () => 0, refuse: printFailedRestore } };
+  const commands: Commands = { restore: { run: async () => 0, refuse: refuseRestore } };
   const line = 'restore --application-id orders --destination file:///r --lineage prod --processing-guarantee auto';
   const error = 'warmstate: cannot use --max-age soon: it is not a duration above zero such as 30s, 5m or 6h\n';
   expect([

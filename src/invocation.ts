@@ -27,8 +27,12 @@ export type Commands = { readonly [C in Exclude<CommandName, 'config' | 'doctor'
 interface Command<C extends CommandName> {
   /** Prints its result and returns the exit code; what it throws is printed here. */
   run(settings: SettingsOf<C>, context: CommandContext): Promise<number>;
-  /** What to do, and with which exit code, after settings that cannot be used and were said so; without it the exit code is 2. */
-  refuse?(settings: Partial<SettingsOf<C>>, problem: Failure, context: CommandContext): number;
+  /** What to do, and with which exit code, about settings that cannot be used; without it they are printed and the exit code is 2. */
+  refuse?(
+    settings: Partial<SettingsOf<C>>,
+    problems: readonly [Failure, ...Failure[]],
+    context: CommandContext,
+  ): number | Promise<number>;
 }
 
 /** A command that takes settings as they are, good or bad, and says itself what is wrong with them. */
@@ -102,9 +106,9 @@ async function runCommand<C extends Exclude<CommandName, 'config' | 'doctor'>>(
   for (const message of loaded.warnings)
     context.emit({ kind: 'notice', name: 'setting-doubtful', level: 'warn', message });
   if (loaded.kind === 'loaded') return (await command?.run(loaded.settings, context)) ?? 0;
+  if (command?.refuse !== undefined) return await command.refuse(loaded.settings, loaded.problems, context);
   for (const problem of loaded.problems) context.report(problem);
-  const [first] = loaded.problems;
-  return command?.refuse?.(loaded.settings, first, context) ?? exitCodeOf(first);
+  return exitCodeOf(loaded.problems[0]);
 }
 
 async function runDoctor(doctor: Diagnosis | undefined, call: Call): Promise<number> {

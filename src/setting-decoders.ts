@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { messageOf } from './base/failure.ts';
 import { parseDurationMs, parseRate, parseSizeBytes } from './base/quantity.ts';
+import { type ListenAddress, parseListenAddress } from './http/listen-address.ts';
 import { type Destination, parseDestination } from './storage/open-store.ts';
 
 /** From what the user wrote to what the program uses; its message completes "value …". */
@@ -59,4 +60,12 @@ export const endpoint = z.string().transform((value, context) => {
   if (url?.username) return reject(context, 'holds credentials: they come from the environment');
   const isEndpoint = url !== null && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
   return isEndpoint ? value : reject(context, 'is not a URL such as https://minio.storage:9000');
+});
+
+export const listenAddress = z.string().transform((value, context): ListenAddress => {
+  try {
+    return parseListenAddress(value);
+  } catch (error) {
+    return reject(context, `is ${messageOf(error)}`);
+  }
 });

@@ -6,6 +6,7 @@ import {
   type Decoder,
   destination,
   duration,
+  listenAddress,
   matching,
   name,
   path,
@@ -194,6 +195,12 @@ export const SETTINGS = {
     fallbackHelp: { optional: 'unknown' },
     help: "the pod's, which no pod can see: the last snapshot ends within it",
   },
+  listen: {
+    placeholder: 'ADDRESS',
+    decode: listenAddress,
+    fallback: ':10464',
+    help: 'where run serves metrics and probes, in both address families',
+  },
   snapshot: {
     placeholder: 'NAME',
     decode: matching(/^[^\s/]+\/\d+$/, 'is not the name of a snapshot as list prints it, <epoch>/<n>'),
@@ -249,7 +256,7 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 const OF_A_POD = [
   'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
-  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', ...COMMON,
+  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...COMMON,
 ] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
@@ -268,13 +275,14 @@ const SETTINGS_OF = {
     // biome-ignore format: a list to be read as one
     optional: [
       'stateDir', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
-      'terminationGracePeriod', ...S3_SETTING_KEYS, ...COMMON,
+      'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
   snapshot: {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
-    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', ...S3_SETTING_KEYS, ...COMMON],
+    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', 'listen', ...S3_SETTING_KEYS, ...COMMON],
   },
+  status: { required: [], optional: ['listen', ...COMMON] },
   list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...S3_SETTING_KEYS, ...COMMON] },

@@ -11,6 +11,7 @@ const LAYERS = [
   ['events'],
   ['capture', 'transfer'],
   ['agent', 'restore'],
+  ['http'],
   ['cli'],
   ['.'],
 ];
@@ -26,6 +27,8 @@ const HOMES: Readonly<Record<string, string>> = {
   koffi: 'base/native.ts',
   '@aws-sdk/client-s3': 'storage/s3-client.ts',
   '@smithy/node-http-handler': 'storage/s3-transport.ts',
+  fastify: 'http/server.ts',
+  'prom-client': 'events/metrics.ts',
 };
 /** What is taken from the air only in these files; everywhere else it is a parameter. */
 const TAKEN_FROM_THE_AIR = [

@@ -10,6 +10,7 @@ export const COMMANDS = {
     operand: undefined,
   },
   snapshot: { summary: 'publish one snapshot now, then exit', operand: undefined },
+  status: { summary: 'print what would be warm if this pod died now, task by task, and why not', operand: undefined },
   list: { summary: 'print what lies in the repository', operand: undefined },
   show: { summary: 'print one snapshot in full, the newest by default', operand: '[SNAPSHOT]' },
   verify: {

@@ -1,4 +1,4 @@
-import { EXIT_CODES, type FailureKind } from '../base/failure.ts';
+import { EXIT_CODES, type Failure, type FailureKind } from '../base/failure.ts';
 import { describeAge, describeBytes, describeDuration, describeRate } from '../base/quantity.ts';
 import { type RestoredTask, type RestoreResult, restoreResultJson } from '../repository/restore-result.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
@@ -104,6 +104,16 @@ export function restoreExitCode(result: RestoreResult, onFailure: 'continue' | '
   const cold = result.tasks.filter(({ decision }) => decision === 'cold');
   const kinds = cold.flatMap(({ why }) => (why === undefined ? [] : (FAILURES[why.reason] ?? [])));
   return kinds.length === 0 ? 0 : Math.min(...kinds.map((kind) => EXIT_CODES[kind]));
+}
+
+/** The end of a restore whose settings cannot be used. */
+export function refuseRestore(
+  settings: Parameters<typeof printFailedRestore>[0],
+  problems: readonly [Failure, ...Failure[]],
+  context: Pick<CommandContext, 'print' | 'report'>,
+): number {
+  for (const problem of problems) context.report(problem);
+  return printFailedRestore(settings, problems[0], context);
 }
 
 /** The end of a restore that came to no result, once its error is said: under `continue` the application starts cold. */

@@ -20,13 +20,10 @@ export function createMetrics(options: { readonly clock: Clock; readonly facts: 
   const registry = new Registry();
   const counters = createCounters(registry);
   let storageAnsweredMs: number | undefined;
-  new Gauge({
+  const answered = new Gauge({
     name: 'warmstate_storage_last_success_timestamp_seconds',
     help: 'When the store last answered; 0 before the first time.',
     registers: [registry],
-    collect() {
-      this.set((storageAnsweredMs ?? 0) / 1000);
-    },
   });
   const fill = GAUGES.map(({ name, help, labels, read }) => {
     const gauge = new Gauge({ name, help, labelNames: labels, registers: [registry] });
@@ -48,6 +45,7 @@ export function createMetrics(options: { readonly clock: Clock; readonly facts: 
     render: () => {
       const facts = options.facts();
       for (const one of fill) one(facts);
+      answered.set((storageAnsweredMs ?? 0) / 1000);
       return registry.metrics();
     },
   };
@@ -97,14 +95,6 @@ function createCounters(registry: Registry) {
     }),
   };
   counter('warmstate_pruned_objects_total', 'Objects that retention let go.');
-  const unfilled = [
-    [
-      'warmstate_prune_last_success_timestamp_seconds',
-      'When this instance last removed what retention lets go; 0: never.',
-    ],
-    ['warmstate_repository_bytes', 'What lies in the repository; 0 before it was first counted.'],
-  ] as const;
-  for (const [name, help] of unfilled) new Gauge({ name, help, registers: [registry] });
   for (const trigger of TRIGGERS) {
     counters.snapshotDuration.zero({ trigger });
     for (const result of RESULTS) counters.snapshots.inc({ trigger, result }, 0);

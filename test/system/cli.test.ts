@@ -87,6 +87,7 @@ SETTING                 VALUE                   FROM
 --on-failure            continue                default
 --keep-within           6h                      default
 --termination-grace-period  -                   not set
+--listen                :10464                  default
 --output                text                    default
 --config                FILE                    WARMSTATE_CONFIG
 --log-level             info                    default
