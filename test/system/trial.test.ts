@@ -1,0 +1,164 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { systemClock, systemRandom } from '../../src/base/clock.ts';
+import type { Trial } from '../../src/repository/record.ts';
+import { listRepository, loadRecords, openRepository } from '../../src/repository/repository.ts';
+import type { RestoreResult } from '../../src/repository/restore-result.ts';
+import { openWriter } from '../../src/repository/writer.ts';
+import { openFileStore } from '../../src/storage/file-store.ts';
+import { APPLICATION, Scenario } from '../support/scenario.ts';
+
+const CLOSED = '3.9.2-alos-closed';
+const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
+const { signal } = new AbortController();
+
+function all(word: string): Record<string, string> {
+  return Object.fromEntries(TASKS.map((task) => [task, word]));
+}
+
+function decisions({ tasks }: RestoreResult): Record<string, string> {
+  const said = tasks.map(({ task, decision, why }) => [
+    task,
+    why === undefined ? decision : `${decision}: ${why.reason}`,
+  ]);
+  return Object.fromEntries(said);
+}
+
+const failed = { state: 'failed', lockTaken: 2, lockLost: 2 } as const;
+const confirmed = { state: 'confirmed', lockTaken: 1, lockLost: 0 } as const;
+
+/** What a sidecar beside the application says after the newest restore, as the only thing it does. */
+async function say(scenario: Scenario, trial: Omit<Trial, 'atMs'>): Promise<void> {
+  const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+  const repository = await openRepository(store, {
+    application: APPLICATION,
+    lineage: 'test',
+    notice: () => {},
+    signal,
+  });
+  const listing = await listRepository(repository, { signal });
+  const records = (await loadRecords(repository, listing, { signal })).map(({ record }) => record);
+  const restored = records.findLast(({ role }) => role === 'restore');
+  const writer = await openWriter(repository, listing, {
+    instance: restored?.instance ?? 'none',
+    role: 'run',
+    program: 'warmstate test',
+    guarantee: 'at_least_once',
+    maxAgeMs: 1,
+    after: restored?.epoch,
+    clock: systemClock,
+    random: systemRandom,
+    signal,
+  });
+  const atMs = writer.toStoreTimeMs(systemClock.nowMs());
+  await writer.amendRecord({ state: 'sealed', trial: { ...trial, atMs } }, { signal });
+}
+
+/** A life of a pod on a disk of its own. */
+async function live(
+  scenario: Scenario,
+  instance: string,
+  trial?: Omit<Trial, 'atMs'>,
+  appVersion?: string,
+): Promise<Record<string, string>> {
+  await scenario.loseDisk();
+  const result = await scenario.restore({ instance, appVersion });
+  if (trial !== undefined) await say(scenario, trial);
+  return decisions(result);
+}
+
+describe('after two restores over which the application was lost', () => {
+  test('the third pod starts cold by itself, whatever the pods are called', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    expect(await live(scenario, 'orders-a', failed)).toEqual(all('warm'));
+    expect(await live(scenario, 'orders-b', failed)).toEqual(all('warm'));
+    expect(await live(scenario, 'orders-c')).toEqual(all('cold: quarantined'));
+    expect(await live(scenario, 'orders-a')).toEqual(all('cold: quarantined'));
+  });
+
+  test('another version is not concerned, and its good life says nothing of the first', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await live(scenario, 'orders-0', failed, 'v2');
+    await live(scenario, 'orders-0', failed, 'v2');
+    expect(await live(scenario, 'orders-0', undefined, 'v2')).toEqual(all('cold: quarantined'));
+    expect(await live(scenario, 'orders-0', confirmed, 'v1')).toEqual(all('warm'));
+    expect(await live(scenario, 'orders-0', undefined, 'v2')).toEqual(all('cold: quarantined'));
+  });
+
+  test('what is captured later is offered again', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await live(scenario, 'pod-0', failed);
+    await live(scenario, 'pod-0', failed);
+    await scenario.moveOffsets('0_0', 5);
+    await scenario.snapshot();
+    expect(await live(scenario, 'pod-0')).toEqual({ ...all('cold: quarantined'), '0_0': 'warm' });
+  });
+
+  test('only what both had installed is left out', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    const one = (task: string) => ({ kind: 'list' as const, tasks: [task, 'global'] });
+    for (const task of ['0_0', '0_1']) {
+      await scenario.loseDisk();
+      await scenario.restore({ selection: one(task) });
+      await say(scenario, failed);
+    }
+    expect(await live(scenario, 'pod-0')).toEqual({ ...all('warm'), global: 'cold: quarantined' });
+  });
+
+  test('a later one with which it was seen to live ends it for what that installed', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const { snapshot } = await scenario.snapshot();
+    await live(scenario, 'pod-0', failed);
+    await live(scenario, 'pod-1', failed);
+    // Somebody who names the snapshot gets it, and the application lives after all.
+    await scenario.loseDisk();
+    await scenario.restore({ snapshot, selection: { kind: 'list', tasks: ['0_0', '1_1'] } });
+    await say(scenario, confirmed);
+    const expected = { ...all('cold: quarantined'), '0_0': 'warm', '1_1': 'warm' };
+    expect(await live(scenario, 'pod-2')).toEqual(expected);
+  });
+});
+
+describe('a restore that runs again on the same volume', () => {
+  test('goes on with the trial, and takes away what the application could not live with', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await live(scenario, 'pod-0', failed);
+    expect(decisions(await scenario.restore())).toEqual(all('local'));
+    await say(scenario, failed);
+    // Its own work in one task is spared.
+    await scenario.moveOffsets('0_1', 7);
+    expect(decisions(await scenario.restore())).toEqual({ ...all('cold: quarantined'), '0_1': 'local' });
+    expect(Object.keys(await scenario.hashes()).every((path) => path.startsWith(`${APPLICATION}/0_1/`))).toBe(true);
+  });
+
+  test('leaves alone what the application was seen to live with, whatever happens to it later', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await live(scenario, 'pod-0', confirmed);
+    for (let i = 0; i < 3; i++) {
+      expect(decisions(await scenario.restore())).toEqual(all('local'));
+      await say(scenario, failed);
+    }
+  });
+
+  test('leaves alone what no restore put there', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await live(scenario, 'pod-0', failed);
+    await live(scenario, 'pod-0', failed);
+    // Kafka Streams made a directory of its own.
+    await scenario.loseDisk();
+    const own = join(scenario.applicationDirectory, '0_0');
+    await mkdir(join(own, 'rocksdb/agg'), { recursive: true });
+    await writeFile(join(own, '.checkpoint'), '0\n0\n');
+    await scenario.restore();
+    expect(Object.keys(await scenario.hashes())).toEqual([`${APPLICATION}/0_0/.checkpoint`]);
+    await rm(own, { recursive: true });
+  });
+});
