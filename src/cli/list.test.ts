@@ -12,7 +12,7 @@ const applications: Listing = {
   ],
 };
 
-const application: Listing = {
+const application = {
   kind: 'application',
   application: 'orders',
   lineage: 'prod',
@@ -32,6 +32,20 @@ const application: Listing = {
       stateTimeMs: nowMs - 240_000,
       sizeBytes: 2 ** 20,
       snapshot: '1763851022123-orders-0-x7k2/12',
+    },
+  ],
+  quarantines: [],
+} as const satisfies Listing;
+
+const quarantined: Listing = {
+  ...application,
+  quarantines: [
+    {
+      task: 'global',
+      layout: 'file',
+      appVersion: 'v2',
+      untilMs: nowMs - 60_000,
+      epochs: ['1763851100000-orders-0-aaaa', '1763851200000-orders-0-bbbb'],
     },
   ],
 };
@@ -54,6 +68,30 @@ orders-0  3 min ago      4  1.0 GiB  1763851022123-orders-0-x7k2/12
 TASK    QUALITY  LAYOUT  STATE         SIZE  BEST IN
 global  clean    file    4 min ago  1.0 MiB  1763851022123-orders-0-x7k2/12
 `);
+});
+
+test('what is in quarantine is said with its version and the restores that led to it', () => {
+  expect(
+    renderListing(quarantined, { ...look, columns: 160 })
+      .split('\n')
+      .slice(-3)
+      .join('\n'),
+  ).toBe(`\
+IN QUARANTINE  LAYOUT  FOR VERSION  WHAT WAS CAPTURED BEFORE  SINCE THE RESTORES
+global         file    v2           1 min ago                 1763851100000-orders-0-aaaa, 1763851200000-orders-0-bbbb
+`);
+  expect(listingJson(quarantined).slice(-1)).toEqual([
+    {
+      kind: 'quarantine',
+      application: 'orders',
+      lineage: 'prod',
+      task: 'global',
+      layout: 'file',
+      appVersion: 'v2',
+      until: '2026-11-22T23:39:00.000Z',
+      restores: ['1763851100000-orders-0-aaaa', '1763851200000-orders-0-bbbb'],
+    },
+  ]);
 });
 
 test('nothing is said to be nothing', () => {

@@ -1,8 +1,15 @@
 import { describeAge, describeBytes } from '../base/quantity.ts';
 import { best } from '../repository/best.ts';
 import { formatSnapshotName, parseEpoch, type RepositoryLocation } from '../repository/keys.ts';
-import type { TaskSummary } from '../repository/record.ts';
-import { listRepository, type NewestSnapshot, newestSnapshots, type Repository } from '../repository/repository.ts';
+import type { EpochRecord, TaskSummary } from '../repository/record.ts';
+import {
+  listRepository,
+  loadRecords,
+  type NewestSnapshot,
+  newestSnapshots,
+  type Repository,
+} from '../repository/repository.ts';
+import { findQuarantines, type Quarantine } from '../repository/trial.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Quality } from '../streams/quality.ts';
 import { compareTasks } from '../streams/state-directory.ts';
@@ -24,6 +31,7 @@ export type Listing =
       readonly snapshots: readonly ListedSnapshot[];
       /** The best entry of each task, whatever its age. */
       readonly tasks: readonly ListedTask[];
+      readonly quarantines: readonly ListedQuarantine[];
     };
 
 interface ListedApplication {
@@ -52,6 +60,11 @@ interface ListedTask {
   readonly snapshot: string;
 }
 
+/** What is not restored for one version of the application, or for all. */
+interface ListedQuarantine extends Quarantine {
+  readonly appVersion: string | undefined;
+}
+
 /** Without an application named, all of them; else what is stored of that one. */
 export async function listStored(
   store: ObjectStore,
@@ -67,7 +80,7 @@ export async function listStored(
   const application = choice.applicationId;
   const repository = await openOnlyRepository(store, choice, context);
   if (repository === undefined)
-    return { kind: 'application', application, lineage: choice.lineage, snapshots: [], tasks: [] };
+    return { kind: 'application', application, lineage: choice.lineage, snapshots: [], tasks: [], quarantines: [] };
   return {
     kind: 'application',
     application,
@@ -92,9 +105,10 @@ async function countStored(
 async function listOne(
   repository: Repository,
   { signal }: Pick<CommandContext, 'signal'>,
-): Promise<{ readonly snapshots: readonly ListedSnapshot[]; readonly tasks: readonly ListedTask[] }> {
+): Promise<Pick<Extract<Listing, { kind: 'application' }>, 'snapshots' | 'tasks' | 'quarantines'>> {
   const listing = await listRepository(repository, { signal });
-  const newest = await newestSnapshots(repository, listing, { signal });
+  const records = await loadRecords(repository, listing, { signal });
+  const newest = await newestSnapshots(repository, listing, { records, signal });
   const newestOf = new Map(newest.map((snapshot) => [snapshot.name.epoch, snapshot]));
   const snapshots = listing.documents.map(({ name, modifiedMs }): ListedSnapshot => {
     const known = newestOf.get(name.epoch);
@@ -103,7 +117,15 @@ async function listOne(
     const contents = tasks && { tasks: tasks.length, sizeBytes: sumSizes(tasks) };
     return { snapshot: formatSnapshotName(name), instance, timeMs: modifiedMs, contents };
   });
-  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs) };
+  const quarantines = listQuarantines(records.map(({ record }) => record));
+  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs), quarantines };
+}
+
+function listQuarantines(records: readonly EpochRecord[]): readonly ListedQuarantine[] {
+  const versions = new Set(records.flatMap(({ role, appVersion }) => (role === 'restore' ? [appVersion] : [])));
+  return [...versions]
+    .flatMap((appVersion) => findQuarantines(records, appVersion).map((one) => ({ ...one, appVersion })))
+    .sort((left, right) => compareTasks(left.task, right.task) || right.untilMs - left.untilMs);
 }
 
 function bestOfEach(snapshots: readonly NewestSnapshot[], nowMs: number): readonly ListedTask[] {
@@ -133,10 +155,12 @@ const right = 'right' as const;
 
 export function renderListing(listing: Listing, look: Look): string {
   if (listing.kind === 'applications') return renderApplications(listing.applications, look);
-  const { application, lineage, snapshots, tasks } = listing;
+  const { application, lineage, snapshots, tasks, quarantines } = listing;
   const head = `${paint(application, 'heading', look)}${lineage === undefined ? '' : `, lineage ${lineage}`}\n`;
   if (snapshots.length === 0) return `${head}nothing stored yet\n`;
-  return `${head}\n${renderSnapshots(snapshots, look)}\n${renderTasks(tasks, look)}`;
+  const lists = [renderSnapshots(snapshots, look), renderTasks(tasks, look)];
+  if (quarantines.length > 0) lists.push(renderQuarantines(quarantines, look));
+  return `${head}\n${lists.join('\n')}`;
 }
 
 function renderApplications(applications: readonly ListedApplication[], look: Look): string {
@@ -186,6 +210,20 @@ function renderTasks(tasks: readonly ListedTask[], look: Look): string {
   return renderTable(columns, rows, look);
 }
 
+function renderQuarantines(quarantines: readonly ListedQuarantine[], look: Look): string {
+  const columns = [
+    { title: 'IN QUARANTINE' },
+    { title: 'LAYOUT' },
+    { title: 'FOR VERSION' },
+    { title: 'WHAT WAS CAPTURED BEFORE' },
+    { title: 'SINCE THE RESTORES' },
+  ];
+  const rows = quarantines.map(({ task, layout, appVersion = 'any', untilMs, epochs }) => {
+    return [task, layout, appVersion, describeAge(look.nowMs - untilMs), epochs.join(', ')];
+  });
+  return renderTable(columns, rows, look);
+}
+
 /** The lines of `list --output json`, each an object that says its `kind`. */
 export function listingJson(listing: Listing): readonly object[] {
   if (listing.kind === 'applications') {
@@ -202,6 +240,9 @@ export function listingJson(listing: Listing): readonly object[] {
     ...listing.tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot }) => {
       const stateTime = jsonTime(stateTimeMs);
       return { kind: 'task', application, lineage, task, quality, layout, stateTime, bytes: sizeBytes, snapshot };
+    }),
+    ...listing.quarantines.map(({ task, layout, appVersion = null, untilMs, epochs: restores }) => {
+      return { kind: 'quarantine', application, lineage, task, layout, appVersion, until: jsonTime(untilMs), restores };
     }),
   ];
 }

@@ -8,6 +8,7 @@ import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { openWriter } from '../../src/repository/writer.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
 import { APPLICATION, Scenario } from '../support/scenario.ts';
+import { warmstate } from '../support/warmstate.ts';
 
 const CLOSED = '3.9.2-alos-closed';
 const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
@@ -76,6 +77,10 @@ describe('after two restores over which the application was lost', () => {
     expect(await live(scenario, 'orders-b', failed)).toEqual(all('warm'));
     expect(await live(scenario, 'orders-c')).toEqual(all('cold: quarantined'));
     expect(await live(scenario, 'orders-a')).toEqual(all('cold: quarantined'));
+    const where = ['--destination', `file://${scenario.repositoryDir}`, '--application-id', APPLICATION];
+    const { stdout } = await warmstate(['list', ...where, '--output', 'json']);
+    const lines = stdout.split('\n').filter((line) => line.includes('"kind":"quarantine"'));
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject(TASKS.map((task) => ({ task, appVersion: null })));
   });
 
   test('another version is not concerned, and its good life says nothing of the first', async () => {
