@@ -1,5 +1,6 @@
 import { type Agent, createAgent } from './agent/agent.ts';
 import { snapshotResultJson } from './agent/snapshot-result.ts';
+import { openTaskWatcher } from './agent/watcher.ts';
 import { Budget } from './base/concurrency.ts';
 import { askDiskSpace } from './base/disk-space.ts';
 import { EXIT_CODES, type Failure, isFailure, messageOf } from './base/failure.ts';
@@ -65,6 +66,7 @@ export async function runSidecar(
       files: realFiles,
       askLock: askApplicationLock,
       askSpace: askDiskSpace,
+      openWatcher: openTaskWatcher,
       memory: new Budget(COMPRESSION_MEMORY_BYTES),
     },
   );

@@ -19,6 +19,11 @@ import { recallTrial } from './trial.ts';
 /** As a round is ordered by whoever decides that one is due. */
 export type EpochOrder = Pick<RoundOrder, 'tasks' | 'changed' | 'wiped' | 'record'>;
 
+export interface EpochResult extends SnapshotResult {
+  /** Some tables wait for the next round. */
+  readonly isUnfinished: boolean;
+}
+
 interface Parts {
   readonly writer: RepositoryWriter;
   readonly legacy: Legacy;
@@ -123,10 +128,7 @@ export class Epoch implements AsyncDisposable {
    * Looks at the changed tasks, sends what the repository lacks, and publishes what came of it, where it says anything
    * new. What was sent before a failure serves the next round.
    */
-  async takeRound(
-    order: EpochOrder,
-    signal: AbortSignal,
-  ): Promise<SnapshotResult & { readonly isUnfinished: boolean }> {
+  async takeRound(order: EpochOrder, signal: AbortSignal): Promise<EpochResult> {
     const { clock, traffic, emit } = this.#world;
     const { keepWithinMs } = this.#settings;
     const startedMs = clock.monotonicMs();

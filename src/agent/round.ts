@@ -20,6 +20,7 @@ import { measureArchives } from './repacking.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
+import { WIPED } from './wipe.ts';
 
 /** What a round is to do. */
 export interface RoundOrder {
@@ -63,12 +64,6 @@ export interface RoundOutcome {
   /** Some tables wait for the next round. */
   readonly isUnfinished: boolean;
 }
-
-const WIPED: Explanation = {
-  reason: 'wiped_by_application',
-  message:
-    'the application emptied its state directory by itself: set spring.kafka.streams.cleanup.on-startup and on-shutdown to false, or remove its calls of KafkaStreams.cleanUp()',
-};
 
 /** One round over all tasks: what it learns of each, until it publishes. */
 export class Round {

@@ -44,6 +44,8 @@ export type Event =
  * docs/configuration.md.
  */
 export const NOTICE_NAMES = [
+  'application-ended',
+  'application-started',
   'filling-stopped',
   'foreign-objects',
   'history-unreadable',
@@ -64,7 +66,7 @@ export const NOTICE_NAMES = [
   'trial-confirmed',
 ] as const;
 
-type NoticeName = (typeof NOTICE_NAMES)[number];
+export type NoticeName = (typeof NOTICE_NAMES)[number];
 
 /** What started a round. */
 export type SnapshotTrigger = 'interval' | 'request' | 'pre_stop' | 'final';

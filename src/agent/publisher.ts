@@ -1,0 +1,145 @@
+import { isFailure } from '../base/failure.ts';
+import type { SnapshotTrigger } from '../events/event.ts';
+import type { RecordChange } from '../repository/writer.ts';
+import { Pace, paceStore } from '../storage/paced-store.ts';
+import type { AgentSettings, AgentWorld } from './agent.ts';
+import { Epoch, type EpochOrder, type EpochResult } from './epoch.ts';
+import { backOffMs } from './schedule.ts';
+import type { Troubles } from './troubles.ts';
+
+/** What the publisher needs of the agent's world. */
+type PublisherWorld = Omit<AgentWorld, 'openWatcher'> & { readonly troubles: Troubles };
+
+/** The epoch of a running agent, and how it gets on with the storage: which may be away, for an hour or from the start. */
+export class Publisher implements AsyncDisposable {
+  readonly #settings: AgentSettings;
+  readonly #world: PublisherWorld;
+  readonly #pace: Pace;
+  #epoch: Epoch | undefined;
+  #failures = 0;
+  #retryMs: number | undefined;
+  #renewedMs = Number.NEGATIVE_INFINITY;
+  #renewing: Promise<void> | undefined;
+  #lastSuccessMs: number | undefined;
+  #bytesPerSecond: number | undefined;
+
+  constructor(settings: AgentSettings, world: PublisherWorld) {
+    this.#settings = settings;
+    this.#world = world;
+    this.#pace = new Pace(settings.bandwidthBytesPerSecond, world.clock);
+  }
+
+  /** Undefined until storage has answered once. */
+  get epoch(): Epoch | undefined {
+    return this.#epoch;
+  }
+
+  /** After a failure: when to try again, by the steady clock. */
+  get retryMs(): number | undefined {
+    return this.#retryMs;
+  }
+
+  /** When the record was written last, or tried to, by the steady clock. */
+  get renewedMs(): number {
+    return this.#renewedMs;
+  }
+
+  /** When a round last ended well, by the wall clock. */
+  get lastSuccessMs(): number | undefined {
+    return this.#lastSuccessMs;
+  }
+
+  /** How fast the last upload that says something about it went, from local disk. */
+  get bytesPerSecond(): number | undefined {
+    return this.#bytesPerSecond;
+  }
+
+  /** Lifts the limit of the round that is under way. */
+  hurry(): void {
+    this.#pace.set(Number.POSITIVE_INFINITY);
+  }
+
+  /** Tries to begin the epoch. Throws the Failure after it is noted. */
+  async open(signal: AbortSignal): Promise<void> {
+    await this.#attempt(async () => {
+      const { store, traffic } = await this.#world.connect();
+      const world = { ...this.#world, store: paceStore(store, this.#pace), traffic, signal };
+      this.#epoch = await Epoch.open(this.#settings, world, 'run');
+      this.#renewedMs = this.#world.clock.monotonicMs();
+    }, signal);
+  }
+
+  /** Throws the Failure of a round after it is noted. */
+  async takeRound(trigger: SnapshotTrigger, order: EpochOrder, signal: AbortSignal): Promise<EpochResult> {
+    const { clock, emit } = this.#world;
+    const { epoch } = this;
+    if (epoch === undefined) throw new Error('bug: a round was asked for before the epoch began');
+    this.#pace.set(trigger === 'interval' ? this.#settings.bandwidthBytesPerSecond : Number.POSITIVE_INFINITY);
+    const startedMs = clock.monotonicMs();
+    const finished = { kind: 'snapshot-finished', trigger, tasks: order.tasks.length } as const;
+    try {
+      const result = await this.#attempt(async () => {
+        // Where storage has been away a small request finds out whether it is back.
+        if (this.#failures > 0) await epoch.renew({}, signal);
+        return epoch.takeRound(order, signal);
+      }, signal);
+      this.#lastSuccessMs = clock.nowMs();
+      this.#measure(result);
+      const { snapshot, bytesUploaded: uploadedBytes, bytesReused: reusedBytes, durationMs } = result;
+      const word = snapshot === undefined ? 'unchanged' : 'published';
+      emit({ ...finished, result: word, snapshot, uploadedBytes, reusedBytes, durationMs });
+      return result;
+    } catch (error) {
+      const durationMs = clock.monotonicMs() - startedMs;
+      emit({ ...finished, result: 'failed', snapshot: undefined, uploadedBytes: 0, reusedBytes: 0, durationMs });
+      throw error;
+    }
+  }
+
+  /** Begins to renew the record, unless it is being renewed. */
+  beginRenewal(signal: AbortSignal): void {
+    this.#renewing ??= this.renew({}, signal)
+      .catch((error: unknown) => {
+        if (!isFailure(error) && !signal.aborted) throw error;
+      })
+      .finally(() => {
+        this.#renewing = undefined;
+      });
+  }
+
+  /** Throws the Failure after it is noted. */
+  async renew(change: RecordChange, signal: AbortSignal): Promise<void> {
+    this.#renewedMs = this.#world.clock.monotonicMs();
+    await this.#attempt(async () => this.#epoch?.renew(change, signal), signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#renewing;
+    await this.#epoch?.[Symbol.asyncDispose]();
+  }
+
+  async #attempt<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { troubles, clock, random } = this.#world;
+    try {
+      const result = await work();
+      this.#failures = 0;
+      this.#retryMs = undefined;
+      troubles.end('storage');
+      return result;
+    } catch (error) {
+      if (isFailure(error) && !signal.aborted) {
+        this.#failures += 1;
+        this.#retryMs = clock.monotonicMs() + backOffMs(this.#failures, random.fraction());
+        troubles.begin('storage', error);
+      }
+      throw error;
+    }
+  }
+
+  /** What took no time says nothing of how fast it goes. */
+  #measure({ bytesRead, durationMs }: EpochResult): void {
+    if (bytesRead >= MEASURED_BYTES_MIN && durationMs > 0) this.#bytesPerSecond = (bytesRead / durationMs) * 1000;
+  }
+}
+
+const MEASURED_BYTES_MIN = 1024 * 1024;

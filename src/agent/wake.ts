@@ -1,0 +1,14 @@
+import type { Clock } from '../base/clock.ts';
+
+/** Lets a loop rest until some time, or until somebody has a reason to wake it. */
+export class Wake {
+  #called = new AbortController();
+
+  /** Ends the rest, or the next one before it begins. */
+  readonly call = (): void => this.#called.abort();
+
+  async rest(ms: number, clock: Clock): Promise<void> {
+    await clock.sleep(ms, this.#called.signal);
+    if (this.#called.signal.aborted) this.#called = new AbortController();
+  }
+}
