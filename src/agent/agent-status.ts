@@ -79,7 +79,7 @@ function collectTasks({ publisher, views, application }: AgentFacts): ReadonlyMa
 }
 
 /** What is known of one task, on disk and in the repository. */
-export interface TaskFacts {
+interface TaskFacts {
   readonly isPresent: boolean;
   readonly entry: Entry | undefined;
   /** Of the last look and of the last round. */
@@ -89,7 +89,7 @@ export interface TaskFacts {
 }
 
 /** Every task that is on disk or stored. `oldestMs`: by the store's clock, what is older is not restored any more. */
-export function describeTasks(
+function describeTasks(
   facts: ReadonlyMap<string, TaskFacts>,
   { oldestMs }: { readonly oldestMs: number },
 ): readonly TaskStatus[] {
