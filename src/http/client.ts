@@ -25,7 +25,8 @@ export async function askRun(
 ): Promise<unknown> {
   const name = host === undefined ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   const url = `http://${name}:${port}${question.path}`;
-  const timeout = question.timeoutMs === undefined ? [] : [AbortSignal.timeout(question.timeoutMs)];
+  const { timeoutMs } = question;
+  const timeout = timeoutMs === undefined ? [] : [AbortSignal.timeout(timeoutMs)];
   try {
     const { status, body } = await exchange(url, question.method, AbortSignal.any([signal, ...timeout]));
     if (status === 200) return parseAnswer(url, body);
@@ -34,7 +35,9 @@ export async function askRun(
     if (isFailure(error)) throw error;
     signal.throwIfAborted();
     if (NOBODY.has(systemErrorCode(error) ?? '')) return undefined;
-    throw new Failure('unavailable', `cannot ask the run at ${url}: ${messageOf(error)}`, { cause: error });
+    const isLate = timeout.some(({ aborted }) => aborted);
+    const why = isLate ? `it has not answered within ${timeoutMs} ms` : messageOf(error);
+    throw new Failure('unavailable', `cannot ask the run at ${url}: ${why}`, { cause: error });
   }
 }
 
