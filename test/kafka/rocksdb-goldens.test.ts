@@ -12,7 +12,7 @@ const RELEASES = [...new Set(GOLDENS.map(({ release }) => release))].sort(byRele
 
 describe.each(RELEASES)('RocksDB %s', (release) => {
   test('opens every database of its own and of older releases with a manifest that we wrote, and finds all in it', async () => {
-    const goldens = GOLDENS.filter((golden) => byRelease(golden.release, release) <= 0);
+    const goldens = GOLDENS.filter((golden) => byRelease(golden.release, release) <= 0 && canOpen(release, golden));
     await using copies = await copyWithNewManifests(goldens);
     const described = await describeAll(release, copies.directories);
     for (const [index, golden] of goldens.entries()) {
@@ -55,6 +55,11 @@ async function describeAll(release: string, directories: readonly string[]): Pro
     .trim()
     .split('\n')
     .map((line): RocksDbDescription => JSON.parse(line));
+}
+
+/** From 11.0 on, RocksDB opens no tables of format version 0 any more, which 5.18 writes. */
+function canOpen(release: string, golden: Golden): boolean {
+  return byRelease(release, '11') < 0 || byRelease(golden.release, '6') > 0 || golden.expected.tables.length === 0;
 }
 
 function byNumber(tables: RocksDbDescription['tables'] = []): RocksDbDescription['tables'] {
