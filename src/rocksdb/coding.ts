@@ -58,6 +58,14 @@ export class ByteReader {
     return this.bytes.subarray(from, this.position);
   }
 
+  /** So many bytes that no length precedes; a view, not a copy. */
+  take(length: number, what: string): Uint8Array {
+    const start = this.position;
+    if (length > this.bytes.length - start) throw malformed(what, start);
+    this.position = start + length;
+    return this.bytes.subarray(start, this.position);
+  }
+
   /** Exact up to 2^53 - 1; above, some greater number. */
   #varint(what: string, bytesMax: number): number {
     const start = this.position;
