@@ -15,6 +15,8 @@ export interface TableIdentity {
   readonly sizeBytes: number;
   /** RocksDB's unique id, where the manifest carries one. */
   readonly uid: string | undefined;
+  /** undefined for a blob file. */
+  readonly columnFamily: string | undefined;
   /** Of the file on this volume; the change time cannot be set by anybody. */
   readonly facts: FileFacts;
 }
@@ -174,7 +176,7 @@ export class PinnedDatabase implements AsyncDisposable {
   ): Promise<{ readonly kind: 'missing' | 'resized'; readonly why: string } | undefined> {
     const path = `${this.#where.path}/${name}`;
     const absolute = join(this.#where.taskPath, path);
-    const identify = (facts: FileFacts): TableIdentity => ({ path, sizeBytes: live.sizeBytes, uid: live.uid, facts });
+    const identify = (facts: FileFacts): TableIdentity => ({ path, ...live, facts });
     // A file that the repository is known to have by its unique id needs a stamp, but no descriptor.
     const facts = await this.#files.stat(absolute);
     if (facts === undefined) return { kind: 'missing', why: `${path} is gone` };
@@ -230,18 +232,18 @@ export async function openTable(
   return { ...sourceOf(held, table.path), facts: held.facts, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
 }
 
-interface LiveFile {
-  readonly sizeBytes: number;
-  readonly uid: string | undefined;
-}
+type LiveFile = Pick<TableIdentity, 'sizeBytes' | 'uid' | 'columnFamily'>;
 
 /** The live files of a database by name, youngest tables first: these are the next to be compacted away. */
 function liveNames(live: LiveFiles): ReadonlyMap<string, LiveFile> {
   const tables = [...live.tables].sort((left, right) => left.level - right.level || right.number - left.number);
   return new Map<string, LiveFile>([
-    ...tables.map((table) => [tableFileName(table.number), { sizeBytes: table.sizeBytes, uid: table.uid }] as const),
+    ...tables.map(
+      ({ number, sizeBytes, uid, columnFamily }) => [tableFileName(number), { sizeBytes, uid, columnFamily }] as const,
+    ),
     ...live.blobFiles.map(
-      (blob) => [blobFileName(blob.number), { sizeBytes: blob.sizeBytes, uid: undefined }] as const,
+      ({ number, sizeBytes }) =>
+        [blobFileName(number), { sizeBytes, uid: undefined, columnFamily: undefined }] as const,
     ),
   ]);
 }

@@ -20,13 +20,21 @@ const inspection: Inspection = {
         ['orders-agg-changelog-0', 12_345n],
       ]),
       stores: [
-        { name: 'agg', kind: 'rocksdb', tables: 3, sizeBytes: 1_288_490_189, columnFamilies: ['default'] },
+        {
+          name: 'agg',
+          kind: 'rocksdb',
+          tables: 3,
+          sizeBytes: 1_288_490_189,
+          columnFamilies: ['default'],
+          status: undefined,
+        },
         {
           name: 'win',
           kind: 'segmented',
           tables: 12,
           sizeBytes: 2 ** 20,
           columnFamilies: ['default', 'withTimestamp'],
+          status: undefined,
         },
       ],
     },
@@ -58,6 +66,28 @@ TASK  STORE  KIND       TABLES     SIZE  COLUMN FAMILIES
 TASK  CHANGELOG               OFFSET
 0_0   orders-agg-changelog-0   12345
 0_0   orders-win-changelog-0     999
+`);
+});
+
+test('where offsets lie inside of RocksDB, every store has its status', () => {
+  const [task] = inspection.tasks.slice(1);
+  const store = { name: 'agg', kind: 'rocksdb', tables: 2, sizeBytes: 2 ** 20, columnFamilies: ['offsets'] } as const;
+  const stores = (['open', 'closed', undefined] as const).map((status) => ({ ...store, status }));
+  const offsets = new Map([['orders-agg-changelog-0', 7n]]);
+  const tasks = task === undefined ? [] : [{ ...task, stores, offsets }];
+  expect(
+    renderInspection({ ...inspection, tasks }, look)
+      .split('\n\n')
+      .slice(2)
+      .join('\n\n'),
+  ).toBe(`\
+TASK  STORE  KIND     TABLES     SIZE  STATUS  COLUMN FAMILIES
+1_0   agg    rocksdb       2  1.0 MiB  open    offsets
+1_0   agg    rocksdb       2  1.0 MiB  closed  offsets
+1_0   agg    rocksdb       2  1.0 MiB  -       offsets
+
+TASK  CHANGELOG               OFFSET
+1_0   orders-agg-changelog-0       7
 `);
 });
 

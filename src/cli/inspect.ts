@@ -37,8 +37,10 @@ function qualityCell(quality: Quality | undefined): Cell {
 }
 
 function renderStores(tasks: readonly InspectedTask[], look: Look): string {
+  // Up to Kafka Streams 4.2 no store has one.
+  const hasStatus = tasks.some(({ stores }) => stores.some(({ status }) => status !== undefined));
   const rows = tasks.flatMap(({ task, stores }) =>
-    stores.map(({ name, kind, tables, sizeBytes, columnFamilies }) => {
+    stores.map(({ name, kind, tables, sizeBytes, columnFamilies, status }) => {
       const families = columnFamilies.filter((family) => family !== 'default');
       return [
         task,
@@ -46,6 +48,7 @@ function renderStores(tasks: readonly InspectedTask[], look: Look): string {
         kind,
         String(tables),
         describeBytes(sizeBytes),
+        ...(hasStatus ? [status] : []),
         families.length === 0 ? undefined : families.join(', '),
       ];
     }),
@@ -58,6 +61,7 @@ function renderStores(tasks: readonly InspectedTask[], look: Look): string {
     { title: 'KIND' },
     { title: 'TABLES', align: right },
     { title: 'SIZE', align: right },
+    ...(hasStatus ? [{ title: 'STATUS' }] : []),
     { title: 'COLUMN FAMILIES' },
   ];
   return renderTable(columns, rows, look);

@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { layOut } from '../../test/support/recorded.ts';
 import { systemClock } from '../base/clock.ts';
 import { realFiles } from '../base/file-access.ts';
@@ -65,11 +65,75 @@ test('what an application left behind when it was killed is refused with its rea
   ]);
 });
 
-test('offsets inside RocksDB are recognised', async () => {
-  const stateDir = join(scratch, 'column-family');
-  await layOut('4.3.1-alos-closed', stateDir);
-  expect(new Set((await inspect(stateDir)).tasks.map(({ layout }) => layout))).toEqual(new Set(['column-family']));
+describe('offsets inside RocksDB', () => {
+  test.each(['4.3.1-alos-closed', '4.3.1-eos-closed'])(
+    'of %s are those that the application had reached',
+    async (name) => {
+      const stateDir = join(scratch, name);
+      const { endOffsets } = await layOut(name, stateDir);
+      const { tasks } = await inspect(stateDir);
+      expect(new Set(tasks.map(({ layout, why }) => `${layout} ${why?.reason}`))).toEqual(
+        new Set(['column-family no_offset']),
+      );
+      expect(offsetsIn(tasks)).toEqual({
+        '0_0': { 'orders-agg-changelog-0': expect.anything(), 'orders-win-changelog-0': expect.anything() },
+        '0_1': { 'orders-agg-changelog-1': expect.anything(), 'orders-win-changelog-1': expect.anything() },
+        '1_0': { 'orders-tab-changelog-0': expect.anything() },
+        '1_1': { 'orders-tab-changelog-1': expect.anything() },
+        global: { 'orders-global-0': expect.anything(), 'orders-global-1': expect.anything() },
+      });
+      for (const { task, offsets } of tasks) {
+        // Of a task the last record that was applied: under exactly-once the marker of its transaction follows it.
+        const after = task === 'global' ? 0n : name.includes('-eos-') ? 2n : 1n;
+        for (const [partition, offset] of offsets) expect(`${offset + after}`).toBe(endOffsets[partition]);
+      }
+      expect(statusesIn(tasks)).toEqual(Array.from({ length: 7 }, () => 'closed'));
+    },
+  );
+
+  test('of what was killed after a flush are those that were flushed, of segments the least', async () => {
+    const stateDir = join(scratch, 'column-family-flushed');
+    await layOut('4.3.1-alos-flushed', stateDir);
+    const { tasks } = await inspect(stateDir);
+    expect(offsetsIn(tasks)['0_0']).toEqual({ 'orders-agg-changelog-0': 2155n, 'orders-win-changelog-0': 1053n });
+    expect(statusesIn(tasks)).toEqual(['open', 'open', 'open', 'open', 'closed', 'closed', 'open']);
+  });
+
+  test('that are damaged spoil their task and no other', async () => {
+    const stateDir = join(scratch, 'column-family-damaged');
+    await layOut('4.3.1-alos-closed', stateDir);
+    const path = 'rocksdb/tab/000025.sst';
+    const file = join(stateDir, 'orders/1_0', path);
+    const bytes = await readFile(file);
+    bytes[3]! ^= 1;
+    await writeFile(file, bytes);
+    const { tasks } = await inspect(stateDir);
+    expect(tasks.find(({ task }) => task === '1_0')).toMatchObject({
+      layout: 'column-family',
+      why: {
+        reason: 'damaged',
+        message: `cannot read the offsets in ${path}: the block at byte 0 does not have its checksum`,
+      },
+      offsets: new Map(),
+    });
+    expect(offsetsIn(tasks)['1_1']).toEqual({ 'orders-tab-changelog-1': 350n });
+  });
+
+  test('give way to a .checkpoint, which the application would move inside', async () => {
+    const stateDir = join(scratch, 'column-family-and-file');
+    await layOut('4.3.1-alos-closed', stateDir);
+    await writeFile(join(stateDir, 'orders/1_0/.checkpoint'), '0\n1\norders-tab-changelog 0 17\n');
+    expect(offsetsIn((await inspect(stateDir)).tasks)['1_0']).toEqual({ 'orders-tab-changelog-0': 17n });
+  });
 });
+
+function offsetsIn(tasks: Inspection['tasks']): Readonly<Record<string, object>> {
+  return Object.fromEntries(tasks.map(({ task, offsets }) => [task, Object.fromEntries(offsets)]));
+}
+
+function statusesIn(tasks: Inspection['tasks']): readonly unknown[] {
+  return tasks.flatMap(({ stores }) => stores.map(({ status }) => status));
+}
 
 test('the application is the only one there, or the one that is named', async () => {
   const stateDir = join(scratch, 'several');

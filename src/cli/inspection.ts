@@ -1,13 +1,16 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { Failure } from '../base/failure.ts';
+import { Failure, isFailure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
+import { type DatabaseOffsets, holdsOffsets, readOwnOffsets } from '../capture/own-offsets.ts';
+import type { TableIdentity } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
+import { type FamilyOffsets, leastOffsets, statusOf } from '../streams/family-offsets.ts';
 import { keepsOwnOffsets } from '../streams/offsets.ts';
 import { type Judgement, judge, type Quality, stateTimeMs, type Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
@@ -29,6 +32,7 @@ export interface InspectedTask {
   /** Why it would be refused under one of them, or would leave a store out. */
   readonly why: Explanation | undefined;
   readonly stateTimeMs: number | undefined;
+  /** Of the segments of a store the least. */
   readonly offsets: ReadonlyMap<string, bigint>;
   readonly stores: readonly InspectedStore[];
 }
@@ -40,6 +44,8 @@ interface InspectedStore {
   readonly tables: number;
   readonly sizeBytes: number;
   readonly columnFamilies: readonly string[];
+  /** Whether it was closed cleanly and not written since; undefined where nothing inside of it says so. */
+  readonly status: FamilyOffsets['status'];
 }
 
 export interface InspectionTools {
@@ -107,8 +113,9 @@ interface TaskLook {
 /** One task, or none where it is gone by now. */
 async function inspectTask(look: TaskLook, tools: CaptureTools): Promise<readonly InspectedTask[]> {
   const where = { applicationDirectory: look.directory, task: look.task };
-  // Every table counts as known: none is opened.
-  const outcome = await captureTask(where, tools, { isKnown: () => true, triesMax: CAPTURE_TRIES_MAX });
+  // Every other table counts as known: it is not opened.
+  const options = { isKnown: (table: TableIdentity) => !holdsOffsets(table), triesMax: CAPTURE_TRIES_MAX };
+  const outcome = await captureTask(where, tools, options);
   if (outcome.kind === 'gone') return [];
   if (outcome.kind === 'refused') {
     const quality = { at_least_once: undefined, exactly_once_v2: undefined };
@@ -134,31 +141,52 @@ async function inspectTask(look: TaskLook, tools: CaptureTools): Promise<readonl
     memory: recallTask({ base: undefined, report: look.report }, sight),
     installedQuality: findInstalledQuality(look.report, sight),
   });
-  return [describeTask(capture, judgement)];
+  return [describeTask(capture, judgement, await lookInside(capture))];
 }
 
-function describeTask({ task, sight, stores }: Capture, judgement: Judgement): InspectedTask {
+/** The offsets inside the databases; what cannot be read of them says something about this task only. */
+async function lookInside(capture: Capture): Promise<Inside> {
+  try {
+    return { databases: await readOwnOffsets(capture), why: undefined };
+  } catch (error) {
+    if (!isFailure(error, 'corrupt', 'invalid')) throw error;
+    const reason = error.kind === 'corrupt' ? 'damaged' : 'unsupported_store';
+    return { databases: [], why: { reason, message: error.message } };
+  }
+}
+
+interface Inside {
+  readonly databases: readonly DatabaseOffsets[];
+  readonly why: Explanation | undefined;
+}
+
+function describeTask({ task, sight, stores }: Capture, judgement: Judgement, inside: Inside): InspectedTask {
   const { atLeastOnce, exactlyOnce, leftOut } = judgement;
   const hasOwnOffsets = sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies));
   const custom = sight.customStores.map(
-    (name) => ({ name, kind: 'other', tables: 0, sizeBytes: 0, columnFamilies: [] }) as const,
+    (name) => ({ name, kind: 'other', tables: 0, sizeBytes: 0, columnFamilies: [], status: undefined }) as const,
   );
   const withoutOffset: Explanation = { reason: 'no_offset', message: `left out: ${leftOut.join(', ')}` };
   return {
     task,
     layout: hasOwnOffsets ? 'column-family' : 'file',
     quality: { at_least_once: qualityOf(atLeastOnce), exactly_once_v2: qualityOf(exactlyOnce) },
-    why: whyOf(atLeastOnce) ?? whyOf(exactlyOnce) ?? (leftOut.length > 0 ? withoutOffset : undefined),
+    why: inside.why ?? whyOf(atLeastOnce) ?? whyOf(exactlyOnce) ?? (leftOut.length > 0 ? withoutOffset : undefined),
     stateTimeMs: stateTimeMs(sight),
-    offsets: sight.checkpoint?.content.offsets ?? new Map(),
-    stores: [...stores.map(describeStore), ...custom],
+    // Kafka Streams takes a .checkpoint that it finds for newer, and moves it inside.
+    offsets: new Map([...leastOffsets(inside.databases), ...(sight.checkpoint?.content.offsets ?? [])]),
+    stores: [...stores.map((store) => describeStore(store, inside.databases)), ...custom],
   };
 }
 
-function describeStore({ name, kind, columnFamilies, files, tables }: Capture['stores'][number]): InspectedStore {
+function describeStore(
+  { name, kind, columnFamilies, files, tables }: Capture['stores'][number],
+  inside: readonly DatabaseOffsets[],
+): InspectedStore {
   const small = files.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   const sizeBytes = tables.reduce((sum, table) => sum + table.sizeBytes, small);
-  return { name, kind, tables: tables.length, sizeBytes, columnFamilies };
+  const status = statusOf(inside.filter(({ store }) => store === name));
+  return { name, kind, tables: tables.length, sizeBytes, columnFamilies, status };
 }
 
 function qualityOf(verdict: Verdict): Quality | undefined {

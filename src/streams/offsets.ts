@@ -2,7 +2,7 @@ import type { Checkpoint } from './checkpoint-file.ts';
 import type { Explanation } from './reason.ts';
 
 /** From 4.3 (KIP-1035) every database carries its own offsets, in a column family; up to 4.2 `.checkpoint` has them. */
-const OFFSETS_COLUMN_FAMILY = 'offsets';
+export const OFFSETS_COLUMN_FAMILY = 'offsets';
 
 /** Whether a database with these column families keeps its offsets inside. */
 export function keepsOwnOffsets(columnFamilies: readonly string[]): boolean {

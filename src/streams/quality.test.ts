@@ -86,7 +86,7 @@ test('a task that keeps its offsets inside RocksDB is refused', () => {
     why: {
       reason: 'no_offset',
       message:
-        'rocksdb/agg keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not read',
+        'rocksdb/agg keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not capture yet',
     },
   });
 });

@@ -192,7 +192,7 @@ function findUnsupported(sight: TaskSight): Explanation | undefined {
   if (inside === undefined) return undefined;
   return {
     reason: 'no_offset',
-    message: `${inside.path} keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not read`,
+    message: `${inside.path} keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not capture yet`,
   };
 }
 
