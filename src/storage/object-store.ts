@@ -53,6 +53,11 @@ export interface ObjectBody {
   readonly sizeBytes: number;
   /** A chunk may be overwritten once the next one is asked for. */
   open(): AsyncIterable<Uint8Array>;
+  /**
+   * The sha256 of what `open` gives, hex, for a store that must say it before the first byte. Takes a reading of its
+   * own; a store that does not need it does not ask.
+   */
+  sha256?(): Promise<string>;
 }
 
 export interface StoreTime {

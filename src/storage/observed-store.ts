@@ -36,7 +36,7 @@ export function observeStore(store: ObjectStore, options: Options): ObjectStore 
   return {
     put: async (key, body, storeOptions) => {
       const request = begin('put', key, storeOptions);
-      const watched = { sizeBytes: body.sizeBytes, open: () => request.sent(body.open()) };
+      const watched = { ...body, open: () => request.sent(body.open()) };
       return await request.whole(store.put(key, watched, { signal: request.signal }));
     },
     get: async (key, storeOptions) => {

@@ -38,7 +38,7 @@ export function paceStore(store: ObjectStore, pace: Pace): ObjectStore {
           yield chunk;
         }
       };
-      return store.put(key, { sizeBytes: body.sizeBytes, open: paced }, options);
+      return store.put(key, { ...body, open: paced }, options);
     },
     get: (key, options) => store.get(key, options),
     head: (key, options) => store.head(key, options),

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { Failure } from '../base/failure.ts';
 import { announcedChunks } from './body.ts';
-import type { ObjectBody, StoreTime } from './object-store.ts';
+import { bytesBody, type ObjectBody, type StoreTime } from './object-store.ts';
 import type { S3Place } from './s3-place.ts';
 
 /** Read before it is sent, so that the signature covers it: documents and records are smaller, stretches larger. */
@@ -55,20 +55,18 @@ async function signable(
 ): Promise<SignableBody> {
   const { sizeBytes } = body;
   const open = (): AsyncIterable<Uint8Array> => announcedChunks(key, body, signal);
-  if (sizeBytes > SIGNED_BYTES_MAX && isSecure) return { sizeBytes, open, sha256: undefined };
-  const hash = createHash('sha256');
-  const parts: Uint8Array[] = [];
-  for await (const chunk of open()) {
-    hash.update(chunk);
-    if (sizeBytes <= SIGNED_BYTES_MAX) parts.push(Uint8Array.from(chunk));
+  if (sizeBytes <= SIGNED_BYTES_MAX) {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of open()) parts.push(Uint8Array.from(chunk));
+    const bytes = Buffer.concat(parts);
+    return { ...bytesBody(bytes), sha256: hash('sha256', bytes) };
   }
-  const sha256 = hash.digest('hex');
-  if (sizeBytes > SIGNED_BYTES_MAX) return { sizeBytes, open, sha256 };
-  return {
-    sizeBytes,
-    open: async function* () {
-      yield* parts;
-    },
-    sha256,
-  };
+  if (isSecure) return { sizeBytes, open, sha256: undefined };
+  return { sizeBytes, open, sha256: (await body.sha256?.()) ?? (await hashOf(open())) };
+}
+
+async function hashOf(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const sum = createHash('sha256');
+  for await (const chunk of chunks) sum.update(chunk);
+  return sum.digest('hex');
 }

@@ -89,13 +89,22 @@ async function sendPacked(stretch: Stretch, target: UploadTarget): Promise<SentS
 }
 
 async function sendRaw(stretch: Stretch, target: UploadTarget): Promise<SentStretch> {
+  const { source, start, length } = stretch;
   let reading = new HashedReading(stretch, target.signal);
-  const open = (): AsyncIterable<Uint8Array> => {
+  let isHashed = false;
+  const readHashed = (): AsyncIterable<Uint8Array> => {
     reading = new HashedReading(stretch, target.signal); // Each try of the store reads and hashes anew.
     return reading.chunks();
   };
-  const key = await put({ sizeBytes: stretch.length, open }, target);
-  return reading.sentAs({ key, storedBytes: stretch.length, encoding: 'none' });
+  const open = (): AsyncIterable<Uint8Array> =>
+    isHashed ? readRange(source, { start, length }, target.signal) : readHashed();
+  const sha256 = async (): Promise<string> => {
+    for await (const _ of readHashed());
+    isHashed = true;
+    return reading.sha256();
+  };
+  const key = await put({ sizeBytes: length, open, sha256 }, target);
+  return reading.sentAs({ key, storedBytes: length, encoding: 'none' });
 }
 
 /** Sends what was compressed, under a key of its own. */
@@ -120,6 +129,7 @@ class HashedReading {
   readonly #stretch: Stretch;
   readonly #signal: AbortSignal;
   readonly #hash = createHash('sha256');
+  #sha256: string | undefined;
   readonly #whole: Hash | undefined;
   #readBytes = 0;
 
@@ -140,6 +150,11 @@ class HashedReading {
     }
   }
 
+  /** Hex; of a reading that has ended. */
+  sha256(): string {
+    return (this.#sha256 ??= this.#hash.digest('hex'));
+  }
+
   sentAs(object: Pick<StoredStretch, 'key' | 'storedBytes' | 'encoding'>): SentStretch {
     const { source, length } = this.#stretch;
     if (this.#readBytes !== length) {
@@ -149,7 +164,7 @@ class HashedReading {
       );
     }
     return {
-      object: { kind: 'stretch', ...object, sizeBytes: length, sha256: this.#hash.digest('hex') },
+      object: { kind: 'stretch', ...object, sizeBytes: length, sha256: this.sha256() },
       whole: this.#whole,
     };
   }
