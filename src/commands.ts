@@ -11,7 +11,7 @@ import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
 import type { CommandContext } from './cli/command.ts';
 import { APPLICATION_ID, tellStory } from './cli/demo.ts';
-import { diagnosePod, diagnoseStore, noDestination } from './cli/doctor.ts';
+import { diagnoseAddress, diagnoseBucket, diagnoseStateDir, diagnoseStore, noDestination } from './cli/doctor.ts';
 import { type Check, checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
 import { checkSettings } from './cli/doctor-pod.ts';
 import { inspectionJson, renderInspection } from './cli/inspect.ts';
@@ -41,7 +41,8 @@ import { askForSnapshot, askForStatus } from './run-beside.ts';
 import { flagOf, type SettingsOf } from './settings.ts';
 import type { ObjectStore } from './storage/object-store.ts';
 import { observeStore, type Traffic } from './storage/observed-store.ts';
-import { openStore, type S3Settings } from './storage/open-store.ts';
+import { openBucket, openStore, type S3Settings } from './storage/open-store.ts';
+import type { S3Store } from './storage/s3-store.ts';
 import { askApplicationLock } from './streams/app-lock.ts';
 import { COMPRESSION_MEMORY_BYTES } from './transfer/memory.ts';
 
@@ -124,11 +125,12 @@ export function composeCommands(program: string): Commands {
 }
 
 async function runDoctor({ settings, ...found }: ExaminedSettings, context: CommandContext): Promise<number> {
-  const { applicationId, stateDirLimit, stateDir } = settings;
+  const { applicationId, stateDirLimit, stateDir, listen } = settings;
   const unset = POD_NEEDS.filter((key) => found.unset.has(key)).map(flagOf);
   const checks = [
     ...checkSettings({ ...found, unset }),
-    ...(stateDir === undefined ? [] : await diagnosePod({ stateDir, applicationId, stateDirLimit }, realFiles)),
+    ...(stateDir === undefined ? [] : await diagnoseStateDir({ stateDir, applicationId, stateDirLimit }, realFiles)),
+    ...(listen === undefined ? [] : [await diagnoseAddress(listen, context)]),
     ...(await diagnoseDestination({ settings, unset: found.unset }, context)),
   ];
   context.print(settings.output === 'json' ? jsonLine(checksJson(checks)) : renderChecks(checks, context.look()));
@@ -143,10 +145,13 @@ async function diagnoseDestination(
   if (destination === undefined) return unset.has('destination') ? [noDestination()] : [];
   const isKnown = applicationId !== undefined && lineage !== undefined;
   const location = isKnown ? { application: applicationId, lineage } : undefined;
-  const open = async (): Promise<ObjectStore> => (await connect({ ...settings, destination }, context)).store;
-  const name =
-    destination.kind === 'file' ? `the directory ${destination.directory}` : `the bucket ${destination.bucket}`;
-  return diagnoseStore({ name, open, location }, context);
+  if (destination.kind === 'file') {
+    const open = (): Promise<ObjectStore> => openStore({ destination }, context);
+    return diagnoseStore({ name: `the directory ${destination.directory}`, open, location }, context);
+  }
+  const name = `the bucket ${destination.bucket}`;
+  const open = (): Promise<S3Store> => openBucket(destination, settings, context);
+  return diagnoseBucket({ name, open, location, encryption: settings.s3Sse }, context);
 }
 
 /** What one of the containers of a pod refuses to start without. */

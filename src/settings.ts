@@ -256,7 +256,7 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 const OF_A_POD = [
   'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
-  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...COMMON,
+  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
 ] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */

@@ -13,13 +13,18 @@ export const CHECK_NAMES = [
   'application',
   'lock',
   'watches',
+  'listen',
   'store',
+  'credentials',
   'put',
   'get',
   'range',
   'list',
   'delete',
   'clock',
+  'encryption',
+  'conditions',
+  'lifecycle',
 ] as const;
 
 export type CheckName = (typeof CHECK_NAMES)[number];

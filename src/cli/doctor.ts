@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import { Failure, isFailure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
+import type { ListenAddress } from '../http/listen-address.ts';
 import { type RepositoryLocation, repositoryKeys } from '../repository/keys.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { S3Store } from '../storage/s3-store.ts';
+import { checkBucket, findBucketFacts } from './doctor-bucket.ts';
 import { type Check, type CheckName, failed, ok } from './doctor-check.ts';
 import {
   findApplicationFacts,
@@ -12,6 +15,7 @@ import {
   findUserFacts,
   findWatchFacts,
 } from './doctor-facts.ts';
+import { checkListen, findListenFacts } from './doctor-listen.ts';
 import {
   checkApplication,
   checkLock,
@@ -25,14 +29,18 @@ import {
 import { type ProbeWorld, probeStore } from './doctor-probe.ts';
 import { checkStore } from './doctor-store.ts';
 
-export interface PodSettings {
+export interface StateDirSettings {
   readonly stateDir: string;
   readonly applicationId: string | undefined;
   readonly stateDirLimit: number | undefined;
 }
 
+export async function diagnoseAddress(address: ListenAddress, world: { readonly signal: AbortSignal }): Promise<Check> {
+  return attempt('listen', async () => checkListen(await findListenFacts(address, world), address));
+}
+
 /** Looks at the state directory and at what it takes to work with it, and changes nothing. */
-export async function diagnosePod(settings: PodSettings, files: FileAccess): Promise<readonly Check[]> {
+export async function diagnoseStateDir(settings: StateDirSettings, files: FileAccess): Promise<readonly Check[]> {
   const { stateDir, applicationId, stateDirLimit: limitBytes } = settings;
   const facts = await findStateDirFacts(stateDir);
   if (facts.kind !== 'directory') return [checkStateDir(facts, undefined)];
@@ -74,9 +82,36 @@ export async function diagnoseStore(
 ): Promise<readonly Check[]> {
   const store = await attempt('store', open);
   if ('outcome' in store) return [store];
+  return [ok('store', name), ...checkStore(await probeStore(store, keysFor(location), world))];
+}
+
+export interface BucketToProbe extends Omit<StoreToProbe, 'open'> {
+  readonly open: () => Promise<S3Store>;
+  /** `--s3-sse` */
+  readonly encryption: string | undefined;
+}
+
+/** The same with a bucket; and what else its server shows, if it can be used at all. */
+export async function diagnoseBucket(
+  { name, open, location, encryption }: BucketToProbe,
+  world: ProbeWorld,
+): Promise<readonly Check[]> {
+  const store = await attempt('store', open);
+  if ('outcome' in store) return [store];
+  const credentials = await attempt('credentials', async () => ok('credentials', await store.credentialSource()));
+  if (credentials.outcome === 'failed') return [ok('store', name), credentials];
+  const facts = await probeStore(store, keysFor(location), world);
+  const checks = [ok('store', name), credentials, ...checkStore(facts)];
+  if (facts.put?.kind !== 'done') return checks;
+  const probe = store.probe(`${facts.key}-server/`, world.signal);
+  const whole = { prefix: store.probe('', world.signal).prefix, encryption };
+  const bucket = await attempt('conditions', async () => checkBucket(await findBucketFacts(probe, whole)));
+  return [...checks, ...('outcome' in bucket ? [bucket] : bucket)];
+}
+
+function keysFor(location: RepositoryLocation | undefined): (token: string) => string {
   const keys = location && repositoryKeys(location);
-  const keyOf = (token: string): string => keys?.probe(token) ?? `doctor/${token}`;
-  return [ok('store', name), ...checkStore(await probeStore(store, keyOf, world))];
+  return (token) => keys?.probe(token) ?? `doctor/${token}`;
 }
 
 /** What cannot even be looked at is a failed check. */

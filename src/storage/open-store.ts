@@ -46,7 +46,8 @@ export async function openStore(
   return await openBucket(destination, settings, world);
 }
 
-async function openBucket(location: S3Location, settings: S3Settings, world: StoreWorld): Promise<S3Store> {
+/** Opens the store of a bucket, with what there is to know of it beside the port. */
+export async function openBucket(location: S3Location, settings: S3Settings, world: StoreWorld): Promise<S3Store> {
   const options: S3Options = {
     endpoint: settings.s3Endpoint,
     region: settings.s3Region,

@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -8,6 +9,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { settledOrAborted } from './body.ts';
+import type { PlainAnswer, PlainRequest } from './conformance.ts';
 import { Exchange } from './s3-exchange.ts';
 import { type Trouble, troubleOf } from './s3-failure.ts';
 import type { S3Options } from './s3-location.ts';
@@ -22,18 +24,20 @@ export type Tried<T> =
 export class BucketClient {
   readonly bucket: string;
   readonly #options: S3Options;
+  readonly #transport: S3Transport;
   readonly #client: S3Client;
 
   constructor(bucket: string, options: S3Options, transport: TransportOptions) {
     this.bucket = bucket;
     this.#options = options;
+    this.#transport = new S3Transport(transport);
     const { endpoint, pathStyle } = options;
     const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1');
     this.#client = new S3Client({
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(region === undefined ? {} : { region }),
       forcePathStyle: pathStyle ?? endpoint !== undefined,
-      requestHandler: new S3Transport(transport),
+      requestHandler: this.#transport,
       maxAttempts: 1,
       // Every PUT of 2 MiB and more would wait for a `100 Continue` on a connection of its own.
       expectContinueHeader: false,
@@ -117,6 +121,38 @@ export class BucketClient {
     return await this.#try(new Exchange({ signal }), (options) => this.#client.send(command, options));
   }
 
+  /**
+   * One request as it is, signed, and the answer as it came: for looking at what a server does. Fails only where no
+   * answer came.
+   */
+  async ask({ method, key, query = {}, headers = {}, body }: PlainRequest, signal: AbortSignal): Promise<PlainAnswer> {
+    const command = new HeadBucketCommand({ Bucket: this.bucket });
+    let answer: PlainAnswer | undefined;
+    command.middlewareStack.add(
+      (next) => async (call) => {
+        const request = requestOf(call.request);
+        const path = key === undefined ? '' : `/${key.split('/').map(encodeURIComponent).join('/')}`;
+        const length = body === undefined ? {} : { 'content-length': String(body.byteLength) };
+        Object.assign(request, { method, path: request.path.replace(/\/$/, '') + path, query, body });
+        Object.assign(request.headers, length, headers);
+        return await next(call);
+      },
+      { step: 'build', priority: 'low' },
+    );
+    command.middlewareStack.add(
+      () => async (call) => {
+        const { response } = await this.#transport.handle(requestOf(call.request), { abortSignal: signal });
+        const content: Uint8Array = await buffer(response.body);
+        answer = { status: response.statusCode, headers: response.headers, body: content };
+        return { response, output: { $metadata: {} } };
+      },
+      { step: 'deserialize', priority: 'high' },
+    );
+    await this.#client.send(command, { abortSignal: signal });
+    if (answer === undefined) throw new Error('the SDK came to an end without an answer');
+    return answer;
+  }
+
   /** Asks the source of the credentials for new ones. Tells by itself no failure: the next request will. */
   async renewCredentials(): Promise<void> {
     await this.#client.config.credentials({ forceRefresh: true }).catch(() => undefined);
@@ -184,3 +220,10 @@ const CREDENTIAL_SOURCES: readonly (readonly [string, string])[] = [
   ['CREDENTIALS_ENV_VARS', 'the environment (AWS_ACCESS_KEY_ID)'],
   ['CREDENTIALS_HTTP', 'the container (AWS_CONTAINER_CREDENTIALS_FULL_URI)'],
 ];
+
+type SdkRequest = Parameters<S3Transport['handle']>[0];
+
+function requestOf(request: unknown): SdkRequest {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- A request at these steps, as the SDK documents it.
+  return request as SdkRequest;
+}

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
+import type { AskServer, Probe } from './conformance.ts';
 import type { BucketClient, Tried } from './s3-client.ts';
 import type { AnswerHead } from './s3-exchange.ts';
 import { failureOf, isTransient, type Place, saysMissing, type Trouble, troubleOf, waitMsOf } from './s3-failure.ts';
@@ -90,6 +91,19 @@ export class S3Place {
     } catch (error) {
       throw failureOf(troubleOf(error, undefined), 'sign requests', this.#where);
     }
+  }
+
+  /** What `probeServer` needs to look at the server below a prefix of the store. */
+  probe(prefix: string, signal: AbortSignal): Probe {
+    const ask: AskServer = async (request, askSignal) => {
+      try {
+        return await this.client.ask(request, askSignal);
+      } catch (error) {
+        askSignal.throwIfAborted();
+        throw failureOf(troubleOf(error, undefined), `see what ${request.method} does`, this.#where);
+      }
+    };
+    return { ask, prefix: this.fullKey(prefix), signal };
   }
 
   /** What the server's clock said; this machine's where the server does not tell. */

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../base/clock.ts';
+import type { Probe } from './conformance.ts';
 import { isObjectKey, objectKeySegments, objectPrefixParts } from './object-key.ts';
 import type { ObjectFacts, ObjectPage, ObjectStore } from './object-store.ts';
 import { BucketClient } from './s3-client.ts';
@@ -19,6 +20,8 @@ export interface S3World {
 export interface S3Store extends ObjectStore {
   /** Which source the credentials came from, in words; a Failure when there are none. */
   credentialSource(): Promise<string>;
+  /** What `probeServer` needs to look at the server itself. */
+  probe(prefix: string, signal: AbortSignal): Probe;
 }
 
 /**
@@ -49,6 +52,7 @@ export function openS3Store(location: S3Location, options: S3Options, world: S3W
       await place.repeat(`delete ${key}`, signal, () => client.delete(place.fullKey(key), signal));
     },
     credentialSource: () => place.credentialSource(),
+    probe: (prefix, signal) => place.probe(prefix, signal),
   };
 }
 

@@ -70,6 +70,13 @@ SETTING                 VALUE                   FROM
 --application-id        orders                  WARMSTATE_APPLICATION_ID
 --processing-guarantee  exactly_once            command line
 --destination           file:///repository      FILE
+--s3-endpoint           -                       not set
+--s3-region             -                       not set
+--s3-path-style         -                       not set
+--s3-ca-file            -                       not set
+--s3-sse                -                       not set
+--s3-kms-key-id         -                       not set
+--s3-storage-class      -                       not set
 --instance              HOST                    default, the host name
 --lineage               prod                    FILE
 --app-version           -                       not set
