@@ -17,7 +17,7 @@ import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { recallTrial } from './trial.ts';
 
 /** As a round is ordered by whoever decides that one is due. */
-export type EpochOrder = Pick<RoundOrder, 'tasks' | 'changed' | 'wiped' | 'record'>;
+export type EpochOrder = Omit<RoundOrder, 'lateAtMs'>;
 
 export interface EpochResult extends SnapshotResult {
   /** Some tables wait for the next round. */
@@ -59,7 +59,12 @@ export class Epoch implements AsyncDisposable {
     this.#legacy = parts.legacy;
     this.previousShutdown = parts.previousShutdown;
     this.earlierTrial = parts.earlierTrial;
-    this.looks = new Looks({ applicationDirectory, applicationId, guarantee }, world, parts.legacy);
+    const passesOverUnreadable = parts.writer.record.role === 'run';
+    this.looks = new Looks(
+      { applicationDirectory, applicationId, guarantee, passesOverUnreadable },
+      world,
+      parts.legacy,
+    );
     this.#vouchedMs = world.clock.monotonicMs();
     this.#entries = findPreviousEntries(parts.legacy, {
       nowMs: parts.writer.toStoreTimeMs(world.clock.nowMs()),
@@ -143,9 +148,10 @@ export class Epoch implements AsyncDisposable {
         looks: this.looks,
         known: this.known,
         legacy: this.#legacy,
+        newest: this.#newest,
         before: this.#findings,
       },
-      { ...order, isForced: this.#newest === undefined, lateAtMs: startedMs + keepWithinMs / 4 },
+      { ...order, lateAtMs: startedMs + keepWithinMs / 4 },
     );
     const { document, findings, result, isUnfinished } = await round.publish();
     this.#findings = findings;

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
+import { isFailure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
-import { type Capture, captureTask } from '../capture/capture.ts';
+import { type Capture, type CaptureOutcome, captureTask } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
@@ -37,7 +38,15 @@ export interface LookedAt {
   readonly quality: Quality;
 }
 
-export interface LookWorld {
+interface LookPlace {
+  readonly applicationDirectory: string;
+  readonly applicationId: string;
+  readonly guarantee: Guarantee;
+  /** A task that cannot be read is refused, as one of many; otherwise that is a Failure. */
+  readonly passesOverUnreadable: boolean;
+}
+
+interface LookWorld {
   readonly files: FileAccess;
   readonly clock: Clock;
   readonly emit: Emit;
@@ -48,6 +57,12 @@ export interface LookOptions {
   readonly isKnown: IsKnown;
   readonly triesMax: number;
   readonly signal: AbortSignal;
+}
+
+/** Of a task: both are others whenever a look would see another checkpoint, or anything else. */
+export interface Pulse {
+  readonly checkpoint: string;
+  readonly whole: string;
 }
 
 /** A checkpoint, or its absence, and since when it may have stood there. */
@@ -63,11 +78,7 @@ interface CheckpointSighting {
  * Q7, D2, D4). Looks at one task follow one another, those at several may run at the same time.
  */
 export class Looks implements AsyncDisposable {
-  readonly #where: {
-    readonly applicationDirectory: string;
-    readonly applicationId: string;
-    readonly guarantee: Guarantee;
-  };
+  readonly #where: LookPlace;
   readonly #world: LookWorld;
   readonly #recollection: Recollection;
   readonly #manifests: ManifestTails;
@@ -79,11 +90,7 @@ export class Looks implements AsyncDisposable {
   /** Whether the application is taken for running: its lock is held, or cannot be asked for. */
   isRunning = true;
 
-  constructor(
-    where: { readonly applicationDirectory: string; readonly applicationId: string; readonly guarantee: Guarantee },
-    world: LookWorld,
-    recollection: Recollection,
-  ) {
+  constructor(where: LookPlace, world: LookWorld, recollection: Recollection) {
     this.#where = where;
     this.#world = world;
     this.#recollection = recollection;
@@ -104,7 +111,8 @@ export class Looks implements AsyncDisposable {
     const { applicationDirectory, guarantee } = this.#where;
     const startedMs = this.#world.clock.monotonicMs();
     const tools = { ...this.#world, manifests: this.#manifests, signal: options.signal };
-    const outcome = await captureTask({ applicationDirectory, task }, tools, options);
+    const capturing = captureTask({ applicationDirectory, task }, tools, options);
+    const outcome = await (this.#where.passesOverUnreadable ? unlessUnreadable(capturing) : capturing);
     if (outcome.kind === 'gone') {
       await this.#forget(task);
       return outcome;
@@ -127,11 +135,8 @@ export class Looks implements AsyncDisposable {
     return { kind: 'looked', look: { capture, judgement, quality: verdict.quality } };
   }
 
-  /**
-   * Something that is another whenever a look would see something else, read without opening or reading any file;
-   * undefined where the task is gone, or being deleted.
-   */
-  async pulse(task: string, signal: AbortSignal): Promise<string | undefined> {
+  /** Reads no file, and opens none; undefined where the task is gone, or being deleted. */
+  async feel(task: string, signal: AbortSignal): Promise<Pulse | undefined> {
     // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
     using _turn = await this.#turnOf(task).acquire(1, signal);
     this.#clockWatch.sample();
@@ -149,8 +154,18 @@ export class Looks implements AsyncDisposable {
       databases.push([path, facts.inode, facts.mtimeNs, manifestBytes]);
     }
     const { device, inode } = listing.facts;
-    const parts = [device, inode, checkpoint?.inode, checkpoint?.mtimeNs, parents, databases, listing.customStores];
-    return JSON.stringify(parts, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    return {
+      checkpoint: describe([device, inode, checkpoint?.inode, checkpoint?.mtimeNs]),
+      whole: describe([
+        device,
+        inode,
+        checkpoint?.inode,
+        checkpoint?.mtimeNs,
+        parents,
+        databases,
+        listing.customStores,
+      ]),
+    };
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -191,4 +206,17 @@ export class Looks implements AsyncDisposable {
     this.#checkpoints.delete(task);
     await this.#manifests.keepOnly(join(this.#where.applicationDirectory, task), []);
   }
+}
+
+async function unlessUnreadable(capturing: Promise<CaptureOutcome>): Promise<CaptureOutcome> {
+  try {
+    return await capturing;
+  } catch (error) {
+    if (!isFailure(error, 'unavailable')) throw error;
+    return { kind: 'refused', why: { reason: 'denied', message: error.message } };
+  }
+}
+
+function describe(parts: readonly unknown[]): string {
+  return JSON.stringify(parts, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
 }

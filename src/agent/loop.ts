@@ -36,7 +36,9 @@ const STILL_MS = 5000;
 const GRACE_MS_DEFAULT = 30_000;
 /** Of a known grace period so much is left for the process to end. */
 const GRACE_MARGIN_MS = 2000;
-/** Between tries at the last snapshot. */
+/** From the end of a restore to the start of its application. */
+const FRESH_RESTORE_MS = 10 * 60_000;
+/** Between tries at the last snapshot, at most. */
 const LAST_RETRY_MS = 2000;
 
 /**
@@ -63,6 +65,7 @@ export class Loop implements Agent {
   #hasEnded = false;
   #report: RestoreReport | undefined;
   #space: DiskSpace | undefined;
+  #observedMs = Number.NEGATIVE_INFINITY;
   #sweptMs = Number.NEGATIVE_INFINITY;
   #changedMs: number | undefined;
   #roundMs: number | undefined;
@@ -99,7 +102,7 @@ export class Loop implements Agent {
     if (killed.aborted) end();
     try {
       await this.#watch(stopping);
-      if (!this.#ending.signal.aborted) await this.#finish();
+      if (!this.#ending.signal.aborted && this.#bug === undefined) await this.#finish();
     } catch (error) {
       if (!this.#ending.signal.aborted) throw error;
     } finally {
@@ -147,7 +150,8 @@ export class Loop implements Agent {
     const { clock } = this.#world;
     const nowMs = clock.monotonicMs();
     await this.#unlessUnreadable(async () => {
-      await this.#observe(nowMs);
+      // Hints may come by the dozen.
+      if (nowMs - this.#observedMs >= TURN_MS) await this.#observe(nowMs);
       watcher.watchOnly([...this.#views.present].map((task) => join(this.#application.directory, task)));
       await this.#refresh(nowMs, watcher.isWatching ? SWEEP_MS : SWEEP_WITHOUT_WATCHES_MS);
     });
@@ -198,21 +202,23 @@ export class Loop implements Agent {
     this.#requests = [];
     const startedMs = this.#world.clock.monotonicMs();
     const tasks = [...this.#views.present];
-    const changed = trigger === 'interval' && !this.#hasEnded ? this.#views.changed : new Set(tasks);
+    const hasEnded = this.#hasEnded;
+    this.#hasEnded = false;
+    const changed = trigger === 'interval' && !hasEnded ? this.#views.changed : new Set(tasks);
     const settle = this.#views.beginRound();
-    const order = { tasks, changed, wiped: this.#application.wiped, record };
+    const order = { tasks, changed, wiped: this.#application.wiped, isForced: false, record };
     try {
       const result = await this.#publisher.takeRound(trigger, order, this.#ending.signal);
       settle(this.#publisher.epoch?.findings ?? new Map());
       this.#roundMs = startedMs;
       this.#intervalMs = jitteredMs(this.#settings.intervalMs, this.#world.random.fraction());
       this.#changedMs = undefined;
-      this.#hasEnded = false;
       this.#isUnfinished = result.isUnfinished;
       this.#application.noteCaptured(result);
       for (const request of requests) request.resolve(result);
       return result;
     } catch (error) {
+      this.#hasEnded ||= hasEnded;
       for (const request of requests) request.reject(error);
       throw error;
     }
@@ -226,6 +232,7 @@ export class Loop implements Agent {
   }
 
   async #observe(nowMs: number): Promise<void> {
+    this.#observedMs = nowMs;
     const { hasEnded } = await this.#application.observe(nowMs);
     this.#views.list([...this.#application.tasks]);
     if (this.#phase === 'starting') this.#enter('watching');
@@ -265,8 +272,15 @@ export class Loop implements Agent {
         emit({ kind: 'notice', name, level: 'warn', message, facts }),
       );
       this.#report = report?.application === this.#settings.applicationId ? report : undefined;
-      this.#application = this.#meet(this.#report?.installed.map(({ task }) => task) ?? []);
+      this.#application = this.#meet(this.#freshlyInstalled());
     });
+  }
+
+  /** What a restore of this start put there; long after it tasks may have moved to other instances. */
+  #freshlyInstalled(): readonly string[] {
+    const { timeMs, installed } = this.#report ?? { timeMs: 0, installed: [] };
+    const isFresh = this.#world.clock.nowMs() - timeMs <= FRESH_RESTORE_MS;
+    return isFresh ? installed.map(({ task }) => task) : [];
   }
 
   #meet(installed: readonly string[]): Application {

@@ -21,6 +21,11 @@ export function findRegression(
   return { reason: 'regressed', message };
 }
 
+/** Whether a document would say anything at all. */
+export function saysSomething({ entries, ahead, seen }: SnapshotContents): boolean {
+  return entries.length > 0 || ahead.length > 0 || seen.size > 0;
+}
+
 /** Whether a document would say nothing that the one before does not say. */
 export function saysTheSame(contents: SnapshotContents, before: SnapshotContents): boolean {
   return (

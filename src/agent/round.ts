@@ -15,7 +15,7 @@ import type { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy } from './legacy.ts';
 import type { LookedAt, Looks } from './looks.ts';
 import { pinnedBytesMax } from './pin-limit.ts';
-import { findRegression, findUnfilled, saysTheSame } from './progress.ts';
+import { findRegression, findUnfilled, saysSomething, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
@@ -30,7 +30,7 @@ export interface RoundOrder {
   readonly changed: ReadonlySet<string>;
   /** Those that were there and that the application deleted, all at once. */
   readonly wiped: ReadonlySet<string>;
-  /** Publishes a document even where it would say nothing new. */
+  /** Publishes a document even where it would say nothing, or nothing new. */
   readonly isForced: boolean;
   /** When to publish what was sent until then, by the steady clock: a document vouches for it. */
   readonly lateAtMs: number;
@@ -46,6 +46,8 @@ export interface RoundParts {
   readonly known: KnownTables;
   /** With the newest document of this epoch, once there is one, as base. */
   readonly legacy: Legacy;
+  /** Of this epoch. */
+  readonly newest: SnapshotDocument | undefined;
   /** What the last round found. */
   readonly before: ReadonlyMap<string, TaskFinding>;
 }
@@ -93,7 +95,7 @@ export class Round {
   }
 
   async publish(): Promise<RoundOutcome> {
-    const { writer, world, legacy, looks } = this.#parts;
+    const { writer, world, newest, looks } = this.#parts;
     const { tasks, changed, isForced, record } = this.#order;
     try {
       for (const task of tasks) {
@@ -113,7 +115,7 @@ export class Round {
       ahead: [...this.#ahead.values()].flat(),
       seen: new Map(looks.memories),
     };
-    const isNews = isForced || legacy.base === undefined || !saysTheSame(contents, legacy.base);
+    const isNews = isForced || (newest === undefined ? saysSomething(contents) : !saysTheSame(contents, newest));
     const document = isNews
       ? await writer.publish(this.#attempt, contents, {
           signal: world.signal,

@@ -32,7 +32,8 @@ async function publishTasks(
   const { settings, applicationDirectory, world } = context;
   await using epoch = await Epoch.open(settings, world, 'snapshot');
   epoch.looks.isRunning = (await world.askLock(applicationDirectory)) !== 'stopped';
-  const order = { tasks, changed: new Set(tasks), wiped: new Set<string>(), record: { state: 'sealed' } as const };
+  const record = { state: 'sealed' } as const;
+  const order = { tasks, changed: new Set(tasks), wiped: new Set<string>(), isForced: true, record };
   const { isUnfinished: _isUnfinished, ...result } = await epoch.takeRound(order, world.signal);
   return result;
 }

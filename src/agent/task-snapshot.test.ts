@@ -30,7 +30,12 @@ test('Q2: a task that was clean before its tables were sent stays so, though the
   );
 
   await using looks = new Looks(
-    { applicationDirectory: root.path, applicationId: 'orders', guarantee: 'exactly_once_v2' },
+    {
+      applicationDirectory: root.path,
+      applicationId: 'orders',
+      guarantee: 'exactly_once_v2',
+      passesOverUnreadable: false,
+    },
     { files, clock: systemClock, emit: () => {} },
     { base: undefined, report: undefined },
   );

@@ -1,9 +1,10 @@
 import { mapBounded } from '../base/concurrency.ts';
+import { isFailure } from '../base/failure.ts';
 import { hasEqualOffsets } from '../repository/best.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { offsetsOf } from './entry.ts';
 import type { Epoch } from './epoch.ts';
-import type { Look } from './looks.ts';
+import type { Look, Pulse } from './looks.ts';
 import type { TaskFinding } from './round.ts';
 
 /** What the last look at a task saw of it. */
@@ -19,10 +20,11 @@ export interface Glance {
 
 interface TaskView {
   /** As of now, of the last look, and of the last round. */
-  pulse: string | undefined;
-  lookedPulse: string | undefined;
-  roundPulse: string | undefined;
-  lookedMs: number;
+  pulse: Pulse | undefined;
+  lookedPulse: Pulse | undefined;
+  roundPulse: Pulse | undefined;
+  /** By the steady clock; undefined where the next look must not wait. */
+  lookedMs: number | undefined;
   /** Time alone may change what a look finds. */
   isUnsettled: boolean;
   glance: Glance | undefined;
@@ -33,6 +35,10 @@ const GLANCE_TRIES_MAX = 5;
 const GLANCES_AT_ONCE = 4;
 /** A task whose checkpoint is rewritten again and again is looked at no more often. */
 const GLANCE_MS_MIN = 1000;
+/** Tables that come and go are not urgent, and every look asks for the stamps of all of them. */
+const TABLES_GLANCE_MS_MIN = 30_000;
+/** Of a task that nobody has felt the pulse of. */
+const UNFELT: Pulse = { checkpoint: '', whole: '' };
 
 /** The tasks that are there, and how each has changed since it was looked at. */
 export class TaskViews {
@@ -65,13 +71,9 @@ export class TaskViews {
 
   /** These are there now. */
   list(tasks: readonly string[]): void {
-    const unseen = { pulse: '', lookedPulse: undefined, roundPulse: undefined, glance: undefined };
-    this.#views = new Map(
-      tasks.map((task) => [
-        task,
-        this.#views.get(task) ?? { ...unseen, lookedMs: Number.NEGATIVE_INFINITY, isUnsettled: false },
-      ]),
-    );
+    const unseen = { pulse: UNFELT, lookedPulse: undefined, roundPulse: undefined, glance: undefined };
+    const create = (): TaskView => ({ ...unseen, lookedMs: undefined, isUnsettled: false });
+    this.#views = new Map(tasks.map((task) => [task, this.#views.get(task) ?? create()]));
   }
 
   /**
@@ -82,17 +84,15 @@ export class TaskViews {
     epoch: Epoch,
     how: { readonly isSweep: boolean; readonly nowMs: number; readonly signal: AbortSignal },
   ): Promise<void> {
-    const due = [...this.#views].filter(([task, view]) => {
-      const isAsked = how.isSweep || this.#hinted.has(task);
-      return isAsked && how.nowMs - view.lookedMs >= GLANCE_MS_MIN;
-    });
+    const due = [...this.#views].filter(([task]) => how.isSweep || this.#hinted.has(task));
     await mapBounded(due, { limit: GLANCES_AT_ONCE, signal: how.signal }, async ([task, view], signal) => {
+      const pulse = await feel(epoch, task, signal);
+      if (pulse?.whole !== view.pulse?.whole) this.#changedAtMs = how.nowMs;
+      view.pulse = pulse;
+      if (!isGlanceDue(view, how.nowMs)) return;
       this.#hinted.delete(task);
-      view.pulse = await epoch.looks.pulse(task, signal);
-      if (view.pulse === view.lookedPulse) return;
-      // What changes during the look changes the pulse of the next one.
-      view.lookedPulse = view.pulse;
-      this.#changedAtMs = how.nowMs;
+      // What changes during the look changes the pulse after it.
+      view.lookedPulse = pulse;
       view.lookedMs = how.nowMs;
       const options = { isKnown: () => true, triesMax: GLANCE_TRIES_MAX, signal };
       view.glance = await describe(task, await epoch.looks.look(task, options), epoch);
@@ -104,7 +104,7 @@ export class TaskViews {
   invalidate(): void {
     for (const view of this.#views.values()) {
       view.lookedPulse = undefined;
-      view.lookedMs = Number.NEGATIVE_INFINITY;
+      view.lookedMs = undefined;
     }
   }
 
@@ -126,7 +126,24 @@ export class TaskViews {
 }
 
 function isChanged({ pulse, roundPulse, isUnsettled }: TaskView): boolean {
-  return isUnsettled || pulse !== roundPulse;
+  return isUnsettled || pulse?.whole !== roundPulse?.whole;
+}
+
+function isGlanceDue({ pulse, lookedPulse, lookedMs }: TaskView, nowMs: number): boolean {
+  if (lookedMs === undefined) return true;
+  if (pulse?.whole === lookedPulse?.whole) return false;
+  const isUrgent = pulse?.checkpoint !== lookedPulse?.checkpoint;
+  return nowMs - lookedMs >= (isUrgent ? GLANCE_MS_MIN : TABLES_GLANCE_MS_MIN);
+}
+
+/** A task that cannot be read is looked at, and told so, when that changes. */
+async function feel(epoch: Epoch, task: string, signal: AbortSignal): Promise<Pulse | undefined> {
+  try {
+    return await epoch.looks.feel(task, signal);
+  } catch (error) {
+    if (!isFailure(error, 'unavailable')) throw error;
+    return { checkpoint: error.message, whole: error.message };
+  }
 }
 
 async function describe(task: string, look: Look, epoch: Epoch): Promise<Glance | undefined> {

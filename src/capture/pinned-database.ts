@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { mapBounded } from '../base/concurrency.ts';
-import { Failure } from '../base/failure.ts';
+import { Failure, isFailure } from '../base/failure.ts';
 import { type FileAccess, type FileFacts, type HeldPath, readWhole } from '../base/file-access.ts';
 import { blobFileName, parseFileName, tableFileName } from '../rocksdb/file-name.ts';
 import type { LiveFiles } from '../rocksdb/live-files.ts';
@@ -256,13 +256,23 @@ function sourceOf(held: HeldPath, path: string): PinnedSource {
   return {
     path,
     sizeBytes: held.facts.sizeBytes,
-    read: (buffer, position) => held.read(buffer, position),
+    read: (buffer, position) => unlessUnreadable(path, () => held.read(buffer, position)),
     assertUnchanged: async () => {
       const now = await held.stat();
       if (now.sizeBytes === held.facts.sizeBytes && now.mtimeNs === held.facts.mtimeNs) return;
       throw new Failure('moved', `cannot use ${path}: it was changed in place while it was read`);
     },
   };
+}
+
+/** What a disk cannot read any more concerns this task alone: it begins again, and is left out in the end. */
+async function unlessUnreadable<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isFailure(error, 'unavailable')) throw error;
+    throw new Failure('moved', `cannot use ${path}: ${error.message}`, { cause: error });
+  }
 }
 
 function resized(path: string, facts: FileFacts, live: LiveFile): { readonly kind: 'resized'; readonly why: string } {
