@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// unit: beside its subject in src/, no processes, no servers.  system: the whole program on recorded
+// unit: beside its subject in src/, no processes, servers only in this one.  system: the whole program on recorded
 // state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
 // installs itself.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({

@@ -31,8 +31,7 @@ export class BucketClient {
     this.bucket = bucket;
     this.#options = options;
     this.#transport = new S3Transport(transport);
-    const { endpoint, pathStyle } = options;
-    const region = options.region ?? (endpoint === undefined ? undefined : 'us-east-1');
+    const { endpoint, region, pathStyle } = options;
     this.#client = new S3Client({
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(region === undefined ? {} : { region }),

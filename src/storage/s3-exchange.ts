@@ -67,12 +67,21 @@ function encoded(text: string): string {
 
 /** Of an error: it says in a sentence what is wrong. */
 export const ERROR_BODY_BYTES_MAX = 64 * 1024;
-/** To reach a server that is there; what takes longer is dropped packets. */
-export const CONNECT_TIMEOUT_MS = 10_000;
-/** In which no byte moves, either way, though one is waited for. */
-export const IDLE_TIMEOUT_MS = 20_000;
-/** For the first byte of an answer: a server that checks and stores 64 MiB is silent meanwhile. */
-export const ANSWER_TIMEOUT_MS = 45_000;
+/** How long a request waits for the network, in ms; the time in which a caller makes or holds bytes does not count. */
+export interface Timeouts {
+  /** To reach a server and agree on TLS. */
+  readonly connectMs: number;
+  /** For the first byte of an answer. */
+  readonly answerMs: number;
+  /** In which no byte moves, either way. */
+  readonly idleMs: number;
+}
+
+export const TIMEOUTS: Timeouts = {
+  connectMs: 10_000, // What takes longer to a server that is there is dropped packets.
+  answerMs: 45_000, // A server that checks and stores 64 MiB is silent meanwhile.
+  idleMs: 20_000,
+};
 
 /** As Node names it when a network times out. */
 export function timedOut(message: string): Error {

@@ -3,13 +3,11 @@ import { request as requestPlain } from 'node:http';
 import { request as requestSecure } from 'node:https';
 import type { Socket } from 'node:net';
 import {
-  ANSWER_TIMEOUT_MS,
   type AnswerHead,
-  CONNECT_TIMEOUT_MS,
   ERROR_BODY_BYTES_MAX,
   type Exchange,
-  IDLE_TIMEOUT_MS,
   type SignedRequest,
+  type Timeouts,
   targetOf,
   timedOut,
 } from './s3-exchange.ts';
@@ -22,12 +20,12 @@ import {
 export async function sendBody(
   request: SignedRequest,
   exchange: Exchange,
-  agent: PlainAgent,
+  { agent, timeouts }: { readonly agent: PlainAgent; readonly timeouts: Timeouts },
 ): Promise<{ readonly head: AnswerHead; readonly body: Uint8Array }> {
   const { protocol, hostname, port, method, headers } = request;
   const send = protocol === 'https:' ? requestSecure : requestPlain;
   const outgoing = send({ host: hostname, port, method, path: targetOf(request), headers, agent });
-  await using sending = new Sending(outgoing, exchange.signal);
+  await using sending = new Sending(outgoing, exchange.signal, timeouts);
   await sending.write(bodyOf(exchange));
   const incoming = await sending.answered();
   return { head: headOf(incoming), body: await sending.read(incoming) };
@@ -46,6 +44,7 @@ async function* bodyOf(exchange: Exchange): AsyncGenerator<Uint8Array> {
 class Sending implements AsyncDisposable {
   readonly #outgoing: ClientRequest;
   readonly #signal: AbortSignal;
+  readonly #timeouts: Timeouts;
   readonly #failed = Promise.withResolvers<never>();
   readonly #answer = Promise.withResolvers<IncomingMessage>();
   readonly #abort = (): void => void this.#outgoing.destroy(asError(this.#signal.reason));
@@ -55,11 +54,13 @@ class Sending implements AsyncDisposable {
   #hasAnswer = false;
   #isOver = false;
 
-  constructor(outgoing: ClientRequest, signal: AbortSignal) {
+  constructor(outgoing: ClientRequest, signal: AbortSignal, timeouts: Timeouts) {
+    this.#timeouts = timeouts;
     this.#outgoing = outgoing;
     this.#signal = signal;
     this.#failed.promise.catch(() => undefined); // Heard where somebody waits.
-    this.#connecting = setTimeout(() => this.#give(`no connection after ${CONNECT_TIMEOUT_MS} ms`), CONNECT_TIMEOUT_MS);
+    const { connectMs } = timeouts;
+    this.#connecting = setTimeout(() => this.#give(`no connection after ${connectMs} ms`), connectMs);
     outgoing.on('error', (error) => this.#failed.reject(error));
     outgoing.on('close', () => this.#hasAnswer || this.#failed.reject(closedEarly())); // What follows an answer is the answer's.
     outgoing.once('socket', (socket) => this.#watch(socket));
@@ -81,7 +82,7 @@ class Sending implements AsyncDisposable {
   }
 
   async answered(): Promise<IncomingMessage> {
-    return await this.#within(ANSWER_TIMEOUT_MS, this.#answer.promise);
+    return await this.#within(this.#timeouts.answerMs, this.#answer.promise);
   }
 
   /** The body of the answer, as far as it is of use. */
@@ -95,7 +96,7 @@ class Sending implements AsyncDisposable {
         if (sizeBytes >= ERROR_BODY_BYTES_MAX) return;
       }
     };
-    await this.#within(IDLE_TIMEOUT_MS, collect());
+    await this.#within(this.#timeouts.idleMs, collect());
     this.#isOver = this.#outgoing.writableFinished;
     return Buffer.concat(parts);
   }
@@ -111,7 +112,7 @@ class Sending implements AsyncDisposable {
   async #written(chunk: Uint8Array): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#outgoing.write(chunk, () => resolve()); // What went wrong comes as an error of the request.
-    await this.#within(IDLE_TIMEOUT_MS, Promise.race([promise, this.#answer.promise]));
+    await this.#within(this.#timeouts.idleMs, Promise.race([promise, this.#answer.promise]));
   }
 
   /** Waits for bytes to move; the time in which the body is made does not count. */
@@ -129,7 +130,7 @@ class Sending implements AsyncDisposable {
     socket.on('timeout', this.#onTimeout);
     const connected = (): void => {
       clearTimeout(this.#connecting);
-      socket.setTimeout(IDLE_TIMEOUT_MS);
+      socket.setTimeout(this.#timeouts.idleMs);
     };
     if (socket.connecting) socket.once('encrypted' in socket ? 'secureConnect' : 'connect', connected);
     else connected();

@@ -2,13 +2,11 @@ import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectSecure } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import {
-  ANSWER_TIMEOUT_MS,
   type AnswerHead,
-  CONNECT_TIMEOUT_MS,
   ERROR_BODY_BYTES_MAX,
-  IDLE_TIMEOUT_MS,
   type IncomingContent,
   type SignedRequest,
+  type Timeouts,
   targetOf,
   timedOut,
 } from './s3-exchange.ts';
@@ -23,6 +21,7 @@ export interface Server {
   readonly port: number;
   /** Trusted certificates, when not the usual ones. */
   readonly ca: readonly string[] | undefined;
+  readonly timeouts: Timeouts;
 }
 
 /** An answer to a GET; `content` of a good one is open, of a bad one read. */
@@ -123,6 +122,7 @@ class PlainSocket {
   keptSinceMs = 0;
   readonly #socket: Socket;
   readonly #host: string;
+  readonly #timeouts: Timeouts;
   readonly #spare: Block[] = [];
   #filling = newBlock();
   /** The block that the next read was told to fill: it is told before we know whether blocks move on. */
@@ -136,8 +136,9 @@ class PlainSocket {
   #failure: { readonly error: unknown } | undefined;
   #waiting: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
 
-  constructor({ isSecure, host, port, ca }: Server) {
+  constructor({ isSecure, host, port, ca, timeouts }: Server) {
     this.#host = host;
+    this.#timeouts = timeouts;
     const onread = {
       buffer: (): Uint8Array => this.#space(),
       callback: (count: number, view: Uint8Array): boolean => this.#received(count, view),
@@ -147,8 +148,8 @@ class PlainSocket {
     this.#socket = isSecure
       ? connectSecure({ ...options, ...names, ...(ca === undefined ? {} : { ca: [...ca] }) })
       : connectPlain(options);
-    this.#socket.setTimeout(CONNECT_TIMEOUT_MS);
-    this.#socket.once(isSecure ? 'secureConnect' : 'connect', () => this.#socket.setTimeout(ANSWER_TIMEOUT_MS));
+    this.#socket.setTimeout(timeouts.connectMs);
+    this.#socket.once(isSecure ? 'secureConnect' : 'connect', () => this.#socket.setTimeout(timeouts.answerMs));
     this.#socket.on('timeout', () => this.fail(timedOut(`no byte from ${host} for ${this.#socket.timeout} ms`)));
     this.#socket.on('error', (error) => this.fail(error));
     this.#socket.on('close', () => this.fail(closedEarly(host)));
@@ -170,7 +171,7 @@ class PlainSocket {
     this.#socket.ref();
     this.hasAnswered = false;
     this.#missingBytes = Number.POSITIVE_INFINITY;
-    if (!this.#socket.connecting) this.#socket.setTimeout(ANSWER_TIMEOUT_MS);
+    if (!this.#socket.connecting) this.#socket.setTimeout(this.#timeouts.answerMs);
     this.#socket.write(requestHead(request));
     while (this.#head === undefined) await this.#moved();
     this.#socket.setTimeout(0);
@@ -225,7 +226,7 @@ class PlainSocket {
   }
 
   async #idleUntilMoved(): Promise<void> {
-    this.#socket.setTimeout(IDLE_TIMEOUT_MS);
+    this.#socket.setTimeout(this.#timeouts.idleMs);
     await this.#moved();
     this.#socket.setTimeout(0);
   }

@@ -3,6 +3,7 @@ import type { Probe } from './conformance.ts';
 import { isObjectKey, objectKeySegments, objectPrefixParts } from './object-key.ts';
 import type { ObjectFacts, ObjectPage, ObjectStore } from './object-store.ts';
 import { BucketClient } from './s3-client.ts';
+import { TIMEOUTS, type Timeouts } from './s3-exchange.ts';
 import { getObject } from './s3-get.ts';
 import type { S3Location, S3Options } from './s3-location.ts';
 import { S3Place, wholeSecondsMs } from './s3-place.ts';
@@ -15,6 +16,7 @@ export interface S3World {
   /** Trusted certificates, when not the usual ones. */
   readonly ca?: readonly string[] | undefined;
   readonly proxies?: ProxyVariables;
+  readonly timeouts?: Timeouts;
 }
 
 export interface S3Store extends ObjectStore {
@@ -30,10 +32,11 @@ export interface S3Store extends ObjectStore {
  * used. The store's clock is the server's, in whole seconds.
  */
 export function openS3Store(location: S3Location, options: S3Options, world: S3World): S3Store {
-  const { clock, random, ca, proxies = {} } = world;
+  const { clock, random, ca, proxies = {}, timeouts = TIMEOUTS } = world;
   const { bucket, prefix } = location;
-  const { endpoint, region, sse } = options;
-  const client = new BucketClient(bucket, options, { clock, ca, proxies });
+  const { endpoint, sse } = options;
+  const region = options.region ?? (endpoint === undefined ? undefined : REGION_OF_COMPATIBLE_SERVERS);
+  const client = new BucketClient(bucket, { ...options, region }, { clock, ca, proxies, timeouts });
   const place = new S3Place(client, { prefix, where: { bucket, endpoint, region }, clock, random });
   const isSecure = endpoint?.startsWith('http://') !== true;
   return {
@@ -55,6 +58,9 @@ export function openS3Store(location: S3Location, options: S3Options, world: S3W
     probe: (prefix, signal) => place.probe(prefix, signal),
   };
 }
+
+/** They have none, but a signature names one. */
+const REGION_OF_COMPATIBLE_SERVERS = 'us-east-1';
 
 async function headObject(place: S3Place, key: string, signal: AbortSignal): Promise<ObjectFacts> {
   objectKeySegments(key);

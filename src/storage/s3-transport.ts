@@ -3,7 +3,7 @@ import { Agent as SecureAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../base/clock.ts';
-import { ANSWER_TIMEOUT_MS, type AnswerHead, CONNECT_TIMEOUT_MS, Exchange, IDLE_TIMEOUT_MS } from './s3-exchange.ts';
+import { type AnswerHead, Exchange, type Timeouts } from './s3-exchange.ts';
 import { isProxied, type ProxyVariables } from './s3-proxy.ts';
 import { sendBody } from './s3-send.ts';
 import { type PlainAnswer, SocketPool } from './s3-socket.ts';
@@ -19,6 +19,7 @@ export interface TransportOptions {
   /** Trusted certificates, when not the usual ones. */
   readonly ca: readonly string[] | undefined;
   readonly proxies: ProxyVariables;
+  readonly timeouts: Timeouts;
 }
 
 /**
@@ -38,17 +39,17 @@ export class S3Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    const { ca, proxies } = options;
+    const { ca, proxies, timeouts } = options;
     const agent = { keepAlive: true, proxyEnv: { ...proxies } };
     this.#plainAgent = new PlainAgent(agent);
     this.#secureAgent = new SecureAgent({ ...agent, ...(ca === undefined ? {} : { ca: [...ca] }) });
     this.#usual = new NodeHttpHandler({
       httpAgent: this.#plainAgent,
       httpsAgent: this.#secureAgent,
-      connectionTimeout: CONNECT_TIMEOUT_MS,
-      requestTimeout: ANSWER_TIMEOUT_MS,
+      connectionTimeout: timeouts.connectMs,
+      requestTimeout: timeouts.answerMs,
       throwOnRequestTimeout: true,
-      socketTimeout: IDLE_TIMEOUT_MS,
+      socketTimeout: timeouts.idleMs,
     });
   }
 
@@ -56,8 +57,8 @@ export class S3Transport {
     const { exchange } = options;
     if (!(exchange instanceof Exchange)) return await this.#usual.handle(request, options); // Of a source of credentials.
     if (exchange.body !== undefined) {
-      const isSecure = request.protocol === 'https:';
-      const { head, body } = await sendBody(request, exchange, isSecure ? this.#secureAgent : this.#plainAgent);
+      const agent = request.protocol === 'https:' ? this.#secureAgent : this.#plainAgent;
+      const { head, body } = await sendBody(request, exchange, { agent, timeouts: this.#options.timeouts });
       exchange.head = head;
       return answerOf(head, body);
     }
@@ -88,8 +89,8 @@ export class S3Transport {
     const isSecure = protocol === 'https:';
     const server = { isSecure, host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port ?? (isSecure ? 443 : 80) };
     if (this.#unusual.has(origin) || isProxied(server, this.#options.proxies)) return undefined;
-    const { ca, clock } = this.#options;
-    const pool = this.#pools.get(origin) ?? new SocketPool({ ...server, ca }, clock);
+    const { ca, clock, timeouts } = this.#options;
+    const pool = this.#pools.get(origin) ?? new SocketPool({ ...server, ca, timeouts }, clock);
     this.#pools.set(origin, pool);
     return pool;
   }
