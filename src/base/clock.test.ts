@@ -27,3 +27,13 @@ test('a fraction lies between 0 and 1', () => {
   expect(fractions.every((fraction) => fraction >= 0 && fraction < 1)).toBe(true);
   expect(Math.max(...fractions) - Math.min(...fractions)).toBeGreaterThan(0.9);
 });
+
+test('the system clock sleeps until a moment that has passed without a word', async () => {
+  const warnings: Error[] = [];
+  const listen = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', listen);
+  await systemClock.sleep(-5, new AbortController().signal);
+  await new Promise(setImmediate);
+  process.off('warning', listen);
+  expect(warnings).toEqual([]);
+});

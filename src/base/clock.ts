@@ -24,7 +24,8 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   sleep: async (ms, signal) => {
     if (signal.aborted) return;
-    await delay(ms, undefined, { signal }).catch((error: unknown) => {
+    // Node complains of what is below zero: a moment that has passed already.
+    await delay(Math.max(0, ms), undefined, { signal }).catch((error: unknown) => {
       if (!signal.aborted) throw error;
     });
   },
