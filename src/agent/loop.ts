@@ -67,6 +67,8 @@ export class Loop implements Agent {
   #space: DiskSpace | undefined;
   #observedMs = Number.NEGATIVE_INFINITY;
   #sweptMs = Number.NEGATIVE_INFINITY;
+  /** When the state directory could last be read. */
+  #readMs = Number.NEGATIVE_INFINITY;
   #changedMs: number | undefined;
   #roundMs: number | undefined;
   #intervalMs: number;
@@ -259,6 +261,7 @@ export class Loop implements Agent {
     try {
       await work();
       if (this.#application.wiped.size === 0) this.#troubles.end('state-dir');
+      this.#readMs = this.#world.clock.monotonicMs();
     } catch (error) {
       if (!isFailure(error)) throw error;
       this.#troubles.begin('state-dir', error);
@@ -318,6 +321,7 @@ export class Loop implements Agent {
       await clock.sleep(RELEASE_POLL_MS, this.#ending.signal);
     }
     while (!this.#ending.signal.aborted && !(await this.#tryLast({ state: 'sealed' }))) {
+      if (this.#troubles.has('state-dir')) break; // Nothing more will come of it.
       await clock.sleep(LAST_RETRY_MS * this.#world.random.fraction(), this.#ending.signal);
     }
     over[Symbol.dispose]();
@@ -346,7 +350,8 @@ export class Loop implements Agent {
       const stillSinceMs = Math.max(sinceMs, this.#views.changedAtMs);
       isReleased = lock === 'stopped' || (lock === 'unknown' && nowMs - stillSinceMs >= STILL_MS);
     });
-    return isReleased;
+    // Of what cannot be read for so long nothing can be taken: the pod is not kept waiting for it.
+    return isReleased || nowMs - Math.max(sinceMs, this.#readMs) >= STILL_MS;
   }
 
   /** Whether the last snapshot is published, and so noted. */
