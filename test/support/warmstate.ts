@@ -14,9 +14,9 @@ export interface Ended {
 /** Runs the program itself, as users do, without anything of this process's settings. */
 export async function warmstate(
   args: readonly string[],
-  options: { readonly signal?: AbortSignal } = {},
+  { env = {}, ...options }: { readonly signal?: AbortSignal; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<Ended> {
-  const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'] };
+  const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env };
   return promisify(execFile)(process.execPath, [MAIN, ...args], {
     env: environment,
     maxBuffer: OUTPUT_BYTES_MAX,

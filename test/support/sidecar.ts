@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
+
+export interface LogLine {
+  readonly level: string;
+  readonly event: string;
+  readonly msg: string;
+  readonly [fact: string]: unknown;
+}
+
+interface Options {
+  readonly env?: Readonly<Record<string, string>>;
+  /** As which user; that of this process, if left out. */
+  readonly uid?: number;
+  /** Where it listens; a free port of the loopback address, if left out. */
+  readonly listen?: string;
+}
+
+/** `warmstate run` as a pod starts it: a process of its own that logs lines of JSON. */
+export class Sidecar implements AsyncDisposable {
+  readonly log: LogLine[] = [];
+  /** What was written to standard error and is no line of the log. */
+  readonly other: string[] = [];
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#exited = once(child, 'exit');
+  }
+
+  static start(flags: readonly string[], { env = {}, uid, listen = '127.0.0.1:0' }: Options = {}): Sidecar {
+    const child = spawn(process.execPath, [MAIN, 'run', '--listen', listen, ...flags], {
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      ...(uid === undefined ? {} : { uid, gid: uid }),
+    });
+    const sidecar = new Sidecar(child);
+    if (child.stderr !== null) createInterface(child.stderr).on('line', (line) => sidecar.#take(line));
+    return sidecar;
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Where it says that it listens. */
+  async port(): Promise<number> {
+    return Number((await this.logged('listening'))['port']);
+  }
+
+  /** The first line with this name that `is` accepts, once there is one. */
+  async logged(event: string, is: (line: LogLine) => boolean = () => true): Promise<LogLine> {
+    return this.until(`it logs ${event}`, async () => this.log.find((line) => line.event === event && is(line)));
+  }
+
+  async get(path: string): Promise<{ readonly code: number; readonly body: string }> {
+    const response = await fetch(`http://127.0.0.1:${await this.port()}${path}`);
+    return { code: response.status, body: await response.text() };
+  }
+
+  /** The value of one series of `/metrics`. */
+  async metric(series: string): Promise<number | undefined> {
+    const { body } = await this.get('/metrics');
+    const line = body.split('\n').find((one) => one.startsWith(`${series} `));
+    return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  }
+
+  /** What `look` finds, once it finds something. Fails when the process ends, or after a minute. */
+  async until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+    const limitMs = performance.now() + 60_000;
+    for (;;) {
+      const found = await look();
+      if (found !== undefined && found !== false) return found;
+      const said = [...this.other, ...this.log.map((line) => JSON.stringify(line))].join('\n');
+      if (!this.isAlive) throw new Error(`run has ended before ${what}:\n${said}`);
+      if (performance.now() > limitMs) throw new Error(`a minute has passed before ${what}:\n${said}`);
+      await delay(50);
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Tells it to end, as the kubelet does; its exit code. */
+  async end(): Promise<number | null> {
+    this.signal('SIGTERM');
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.isAlive) this.signal('SIGKILL');
+    await this.#exited;
+  }
+
+  #take(line: string): void {
+    const isLog = line.startsWith('{');
+    if (isLog) this.log.push(JSON.parse(line));
+    else this.other.push(line);
+  }
+}
