@@ -14,6 +14,7 @@ import { Publisher } from './publisher.ts';
 import { type Due, jitteredMs, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import { TaskViews } from './task-views.ts';
+import { ApplicationTrial } from './trial.ts';
 import { Troubles } from './troubles.ts';
 import { Wake } from './wake.ts';
 import type { TaskWatcher } from './watcher.ts';
@@ -55,6 +56,8 @@ export class Loop implements Agent {
   /** Aborts whatever is under way: killed, or out of time. */
   readonly #ending = new AbortController();
   #requests: SnapshotRequest[] = [];
+  /** The pod is told to end: what the application loses now is nobody's fault. */
+  #isEnding = false;
   #isOver = false;
   #bug: { readonly error: unknown } | undefined;
   #work: Promise<void> | undefined;
@@ -64,6 +67,7 @@ export class Loop implements Agent {
   #application: Application;
   #hasEnded = false;
   #report: RestoreReport | undefined;
+  #trial: ApplicationTrial | undefined;
   #space: DiskSpace | undefined;
   #observedMs = Number.NEGATIVE_INFINITY;
   #sweptMs = Number.NEGATIVE_INFINITY;
@@ -89,7 +93,10 @@ export class Loop implements Agent {
     if (this.#isOver) return Promise.reject(new Failure('conflict', 'cannot take a snapshot: warmstate run is ending'));
     const { promise, resolve, reject } = Promise.withResolvers<SnapshotResult>();
     this.#requests.push({ trigger, resolve, reject });
-    if (trigger === 'pre_stop') this.#publisher.hurry();
+    if (trigger === 'pre_stop') {
+      this.#isEnding = true;
+      this.#publisher.hurry();
+    }
     this.#wake.call();
     return promise;
   }
@@ -236,6 +243,7 @@ export class Loop implements Agent {
   async #observe(nowMs: number): Promise<void> {
     this.#observedMs = nowMs;
     const { hasEnded } = await this.#application.observe(nowMs);
+    await this.#lookAtTrial();
     this.#views.list([...this.#application.tasks]);
     if (this.#phase === 'starting') this.#enter('watching');
     if (!hasEnded) return;
@@ -243,6 +251,16 @@ export class Loop implements Agent {
     this.#views.invalidate();
     this.#sweptMs = Number.NEGATIVE_INFINITY;
     this.#hasEnded = true;
+  }
+
+  async #lookAtTrial(): Promise<void> {
+    if (this.#isEnding) return;
+    const { epoch } = this.#publisher;
+    const finding = await this.#trial?.look(this.#application.lock, epoch?.earlierTrial);
+    if (finding === undefined) return;
+    this.#publisher.note({ trial: finding.trial });
+    if (finding.problem === undefined) this.#troubles.end('trial');
+    else this.#troubles.begin('trial', finding.problem);
   }
 
   async #refresh(nowMs: number, sweepMs: number): Promise<void> {
@@ -275,6 +293,8 @@ export class Loop implements Agent {
         emit({ kind: 'notice', name, level: 'warn', message, facts }),
       );
       this.#report = report?.application === this.#settings.applicationId ? report : undefined;
+      const { directory: applicationDirectory } = this.#application;
+      this.#trial = new ApplicationTrial({ ...this.#world, applicationDirectory, report: this.#report });
       this.#application = this.#meet(this.#freshlyInstalled());
     });
   }
@@ -302,6 +322,7 @@ export class Loop implements Agent {
   /** The last snapshot, once the application is closed; what was published before stands if time runs out. */
   async #finish(): Promise<void> {
     this.#enter('finishing');
+    this.#isEnding = true;
     this.#publisher.hurry();
     const { clock } = this.#world;
     const { terminationGracePeriodMs: graceMs } = this.#settings;

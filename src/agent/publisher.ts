@@ -20,6 +20,8 @@ export class Publisher implements AsyncDisposable {
   #retryMs: number | undefined;
   #renewedMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
+  /** What the record does not say yet. */
+  #news: RecordChange = {};
   #lastSuccessMs: number | undefined;
   #bytesPerSecond: number | undefined;
 
@@ -39,9 +41,9 @@ export class Publisher implements AsyncDisposable {
     return this.#retryMs;
   }
 
-  /** When the record was written last, or tried to, by the steady clock. */
+  /** When the record was written last, or tried to, by the steady clock; never, where it lacks what was noted. */
   get renewedMs(): number {
-    return this.#renewedMs;
+    return Object.keys(this.#news).length > 0 ? Number.NEGATIVE_INFINITY : this.#renewedMs;
   }
 
   /** When a round last ended well, by the wall clock. */
@@ -96,6 +98,11 @@ export class Publisher implements AsyncDisposable {
     }
   }
 
+  /** What the record is to say with its next renewal, which is due by that; kept until there is one. Times are of our clock. */
+  note(news: RecordChange): void {
+    this.#news = { ...this.#news, ...news };
+  }
+
   /** Begins to renew the record, unless it is being renewed. */
   beginRenewal(signal: AbortSignal): void {
     this.#renewing ??= this.renew({}, signal)
@@ -110,7 +117,17 @@ export class Publisher implements AsyncDisposable {
   /** Throws the Failure after it is noted. */
   async renew(change: RecordChange, signal: AbortSignal): Promise<void> {
     this.#renewedMs = this.#world.clock.monotonicMs();
-    await this.#attempt(async () => this.#epoch?.renew(change, signal), signal);
+    const { epoch } = this;
+    if (epoch === undefined) return;
+    const news = this.#takeNews(epoch);
+    await this.#attempt(() => epoch.renew({ ...news, ...change }, signal), signal);
+  }
+
+  /** The writer holds it from here on: what does not get through now goes with the next renewal. */
+  #takeNews(epoch: Epoch): RecordChange {
+    const { trial, ...news } = this.#news;
+    this.#news = {};
+    return trial === undefined ? news : { ...news, trial: { ...trial, atMs: epoch.toStoreTimeMs(trial.atMs) } };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -51,6 +51,7 @@ describe('the application', () => {
       'held x9, free x15, held x9, tried, free x15',
       'undecided 2/1',
     ],
+    ['ended before it laid hands on it, and does so now', 'held x9, free x5, tried x9', 'undecided 2/0'],
     ['failed, and then lives', 'tried x5, free x15, held x5, free x15, held x301', 'confirmed 3/2'],
     ['lives, and ends later', 'opened x61, free x15, held x5, free x15, held x5, free x15', 'confirmed 1/0'],
   ])('%s', (_, story, expected) => {

@@ -17,8 +17,8 @@ export interface TrialWatch extends Omit<Trial, 'atMs'> {
   readonly lookedMs: number;
   /** While it holds its lock, since when it was seen to without a break, and since when with an installed task open. */
   readonly held: { readonly sinceMs: number; readonly openedMs: number | undefined } | undefined;
-  /** When it was seen to have lost its lock, until it is clear whether that was the end of the pod. */
-  readonly lostMs: number | undefined;
+  /** How it was seen to have lost its lock, until it is clear whether that was the end of the pod. */
+  readonly lost: { readonly atMs: number; readonly mayBlame: boolean } | undefined;
 }
 
 /** So long it must hold its lock with an installed task open. */
@@ -36,7 +36,7 @@ export const NOTHING_SEEN: TrialWatch = {
   lockLost: 0,
   lookedMs: Number.NEGATIVE_INFINITY,
   held: undefined,
-  lostMs: undefined,
+  lost: undefined,
 };
 
 /** What is known after one more look. Looks at a pod that is being ended are not to be given. */
@@ -47,7 +47,7 @@ export function watchTrial(before: TrialWatch, sight: TrialSight): TrialWatch {
   return { ...after, state: decide(after) };
 }
 
-type Seen = Pick<TrialWatch, 'lockTaken' | 'lockLost' | 'held' | 'lostMs'>;
+type Seen = Pick<TrialWatch, 'lockTaken' | 'lockLost' | 'held' | 'lost'>;
 
 function seeHeld(before: TrialWatch, sight: TrialSight): Seen {
   const { monotonicMs: nowMs } = sight;
@@ -56,26 +56,26 @@ function seeHeld(before: TrialWatch, sight: TrialSight): Seen {
   const openedMs = sight.hasOpened ? (held?.openedMs ?? nowMs) : undefined;
   return {
     lockTaken: before.held === undefined ? before.lockTaken + 1 : before.lockTaken,
-    lockLost: before.lostMs === undefined ? before.lockLost : countLoss(before, sight),
+    lockLost: countLoss(before),
     held: { sinceMs: held?.sinceMs ?? nowMs, openedMs },
-    lostMs: undefined,
+    lost: undefined,
   };
 }
 
 function seeFree(before: TrialWatch, sight: TrialSight): Seen {
   const { monotonicMs: nowMs } = sight;
-  const lostMs = before.held === undefined ? before.lostMs : nowMs;
-  const isSettled = lostMs !== undefined && nowMs - lostMs >= LOSS_SETTLES_MS;
+  const lost = before.held === undefined ? before.lost : { atMs: nowMs, mayBlame: sight.hasTried };
+  const isSettled = lost !== undefined && nowMs - lost.atMs >= LOSS_SETTLES_MS;
   return {
     lockTaken: before.lockTaken,
-    lockLost: isSettled ? countLoss(before, sight) : before.lockLost,
+    lockLost: isSettled ? countLoss(before) : before.lockLost,
     held: undefined,
-    lostMs: isSettled ? undefined : lostMs,
+    lost: isSettled ? undefined : lost,
   };
 }
 
-function countLoss(before: TrialWatch, sight: TrialSight): number {
-  return sight.hasTried ? before.lockLost + 1 : before.lockLost;
+function countLoss({ lost, lockLost }: TrialWatch): number {
+  return lost?.mayBlame === true ? lockLost + 1 : lockLost;
 }
 
 function decide({ state, held, lockLost, lookedMs }: TrialWatch): TrialWatch['state'] {

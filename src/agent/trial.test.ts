@@ -13,7 +13,7 @@ import { listRepository, openRepository } from '../repository/repository.ts';
 import type { InstalledTask, RestoreReport } from '../repository/restore-result.ts';
 import { bytesBody } from '../storage/object-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
-import { ApplicationTrial, recallTrial, type TrialFinding, type TrialParts } from './trial.ts';
+import { ApplicationTrial, recallTrial, type TrialFinding } from './trial.ts';
 
 const STORES = ['rocksdb/agg', 'rocksdb/other'];
 
@@ -75,10 +75,10 @@ function reportOf(installed: readonly InstalledTask[], change: Partial<RestoreRe
 async function follow(
   report: RestoreReport | undefined,
   story: readonly (string | (() => Promise<unknown>))[],
-  change: Partial<TrialParts> = {},
+  earlier?: Pick<Trial, 'state'>,
 ): Promise<string> {
-  const parts = { applicationDirectory: directory.path, report, earlier: undefined, files: realFiles, clock };
-  const trial = new ApplicationTrial({ ...parts, emit: (event) => void events.push(event), ...change });
+  const parts = { applicationDirectory: directory.path, report, files: realFiles, clock };
+  const trial = new ApplicationTrial({ ...parts, emit: (event) => void events.push(event) });
   const steps = story.flatMap((step): readonly (typeof step)[] => {
     if (typeof step !== 'string') return [step];
     const [state = '', seconds] = step.split(' ');
@@ -88,7 +88,7 @@ async function follow(
   for (const step of steps) {
     if (typeof step === 'string') {
       await clock.advance(1000);
-      last = (await trial.look(STATES.get(step))) ?? last;
+      last = (await trial.look(STATES.get(step), earlier)) ?? last;
     } else await step();
   }
   found = last;
@@ -128,6 +128,13 @@ test('one that tries to open a restored store and ends, again and again, has fai
   expect(found).toMatchObject({
     problem: { message, hint: expect.stringContaining('read its log') },
   });
+});
+
+test('what it tried at the last moment counts, what it tries in its next life does not yet', async () => {
+  const last = reportOf([await install('0_0')]);
+  expect(await follow(last, ['running 3', () => tried('0_0'), 'stopped 5', 'running 1'])).toBe('undecided 2/1');
+  const next = reportOf([await install('0_1')]);
+  expect(await follow(next, ['running 3', 'stopped 5', () => tried('0_1'), 'running 3'])).toBe('undecided 2/0');
 });
 
 test('one that is restarted while it never touched what was restored is not condemned', async () => {
@@ -188,8 +195,7 @@ test.each<[string, Partial<RestoreReport>, Trial['state'] | undefined]>([
   ['is open: it was confirmed before this process', {}, 'confirmed'],
 ])('where nothing %s, nothing is followed', async (_, change, state) => {
   const report = { ...reportOf([await install('0_0')]), ...change };
-  const earlier = state === undefined ? undefined : { state, atMs: 0, lockTaken: 1, lockLost: 0 };
-  expect(await follow(report, ['running 400'], { earlier })).toBe('nothing');
+  expect(await follow(report, ['running 400'], state === undefined ? undefined : { state })).toBe('nothing');
 });
 
 test('what processes of this instance saw before this one is recalled, since the restore', async () => {

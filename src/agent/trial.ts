@@ -17,8 +17,6 @@ export interface TrialParts {
   readonly applicationDirectory: string;
   /** What the restore of this pod left on the volume; undefined where it left nothing. */
   readonly report: RestoreReport | undefined;
-  /** What processes before this one saw after the same restore. */
-  readonly earlier: Trial | undefined;
   readonly files: FileAccess;
   readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   readonly emit: Emit;
@@ -59,8 +57,8 @@ export class ApplicationTrial {
   #watch = NOTHING_SEEN;
 
   constructor(parts: TrialParts) {
-    const { report, earlier } = parts;
-    const isOnTrial = report?.epoch !== undefined && report.installed.length > 0 && earlier?.state !== 'confirmed';
+    const { report } = parts;
+    const isOnTrial = report?.epoch !== undefined && report.installed.length > 0;
     this.#parts = parts;
     this.#traces = isOnTrial ? new Traces(report, parts) : undefined;
   }
@@ -68,16 +66,19 @@ export class ApplicationTrial {
   /**
    * One look; to be taken every second or so, and not any more once the pod is told to end: what is lost then is nobody's
    * fault. Returns what there is to be told where that changed. It costs a few calls of the file system while something
-   * is on trial, and nothing after.
+   * is on trial, and nothing after. `earlier` is what processes before this one saw since the same restore.
    */
-  async look(state: ApplicationState | undefined): Promise<TrialFinding | undefined> {
+  async look(
+    state: ApplicationState | undefined,
+    earlier: Pick<Trial, 'state'> | undefined,
+  ): Promise<TrialFinding | undefined> {
     const before = this.#watch;
+    const isOver = before.state === 'confirmed' || earlier?.state === 'confirmed';
     // Where nobody can tell nothing is confirmed, and nothing condemned.
-    if (this.#traces === undefined || before.state === 'confirmed' || state === undefined || state === 'unknown') {
-      return undefined;
-    }
+    if (this.#traces === undefined || isOver || state === undefined || state === 'unknown') return undefined;
     const isHeld = state === 'running';
-    if (isHeld) await this.#traces.look();
+    // Also right after: it may have tried at the last moment.
+    if (isHeld || before.held !== undefined) await this.#traces.look();
     const { hasOpened, hasTried } = this.#traces;
     const monotonicMs = this.#parts.clock.monotonicMs();
     this.#watch = watchTrial(before, { monotonicMs, isHeld, hasOpened, hasTried });

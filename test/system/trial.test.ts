@@ -7,6 +7,7 @@ import { listRepository, loadRecords, openRepository } from '../../src/repositor
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { openWriter } from '../../src/repository/writer.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
+import { Pod } from '../support/pod.ts';
 import { APPLICATION, Scenario } from '../support/scenario.ts';
 import { warmstate } from '../support/warmstate.ts';
 
@@ -165,5 +166,73 @@ describe('a restore that runs again on the same volume', () => {
     await scenario.restore();
     expect(Object.keys(await scenario.hashes())).toEqual([`${APPLICATION}/0_0/.checkpoint`]);
     await rm(own, { recursive: true });
+  });
+});
+
+/** The settings of a pod, shared by its containers. */
+function flagsOf(
+  scenario: Scenario,
+  instance: string,
+  appVersion: string,
+): Record<'restore' | 'run', readonly string[]> {
+  const run = scenario.flags.flatMap((flag, i, all) => (all[i - 1] === '--instance' ? [instance] : [flag]));
+  const shared = run.filter((flag, i, all) => flag !== '--output' && all[i - 1] !== '--output');
+  return { restore: [...shared, '--output', 'json', '--app-version', appVersion], run: shared };
+}
+
+async function restoreAs(scenario: Scenario, instance: string, appVersion: string): Promise<Record<string, string>> {
+  await scenario.loseDisk();
+  const { code, stdout } = await warmstate(['restore', ...flagsOf(scenario, instance, appVersion).restore]);
+  const { tasks }: { tasks: { task: string; decision: string; reason: string | null }[] } = JSON.parse(stdout);
+  expect(code).toBe(0);
+  return Object.fromEntries(
+    tasks.map(({ task, decision, reason }) => [task, reason === null ? decision : `${decision}: ${reason}`]),
+  );
+}
+
+/** What RocksDB leaves of a try to open a store. */
+async function tryToOpen(scenario: Scenario): Promise<void> {
+  await writeFile(join(scenario.applicationDirectory, '0_0/rocksdb/agg/LOCK'), '');
+}
+
+// Some twenty processes one after another, on machines that may be slow.
+describe('whole pods', { timeout: 400_000 }, () => {
+  test('a store that the application cannot open is started cold by the third pod, and by no other version', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    for (const instance of ['orders-0', 'orders-7c9f-x2x']) {
+      expect(await restoreAs(scenario, instance, 'v2')).toEqual(all('warm'));
+      await using pod = await Pod.start(scenario, flagsOf(scenario, instance, 'v2').run);
+      for (const says of ['undecided 1/0', 'undecided 2/1', 'failed 3/2']) {
+        await pod.startApplication();
+        await tryToOpen(scenario);
+        await pod.untilTrial(says);
+        await pod.loseApplication();
+      }
+      expect(await pod.end()).toBe(0);
+    }
+    expect(await restoreAs(scenario, 'orders-0', 'v2')).toEqual(all('cold: quarantined'));
+    expect(await restoreAs(scenario, 'orders-0', 'v3')).toEqual(all('warm'));
+  });
+
+  test('a broker that is away, a spot kill in the first minute and idleness condemn nothing', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    for (const instance of ['orders-0', 'orders-1']) {
+      expect(await restoreAs(scenario, instance, 'v2')).toEqual(all('warm'));
+      await using pod = await Pod.start(scenario, flagsOf(scenario, instance, 'v2').run);
+      // Restarted by its probe again and again, it waits for the broker.
+      for (const says of ['undecided 1/0', 'undecided 2/0', 'undecided 3/0']) {
+        await pod.startApplication();
+        await pod.untilTrial(says);
+        await pod.loseApplication();
+      }
+      // The broker is back; the node goes.
+      await pod.startApplication();
+      await tryToOpen(scenario);
+      await pod.untilTrial('undecided 4/0');
+      await pod.end();
+    }
+    expect(await restoreAs(scenario, 'orders-2', 'v2')).toEqual(all('warm'));
   });
 });
