@@ -91,6 +91,31 @@ test('a flag wins over the environment, that over the file, that over the defaul
   ]);
 });
 
+test('variables of AWS count where none of ours says anything', async () => {
+  const env = {
+    AWS_ENDPOINT_URL: 'https://general',
+    AWS_ENDPOINT_URL_S3: 'https://special',
+    AWS_REGION: 'eu-west-1',
+    AWS_DEFAULT_REGION: 'us-west-1',
+    AWS_CA_BUNDLE: '/ca.pem',
+  };
+  const s3 = { s3Endpoint: 'https://special', s3Region: 'eu-west-1', s3CaFile: '/ca.pem' };
+  expect(await load('list', REQUIRED_TO_LIST, { env })).toMatchObject({ settings: s3 });
+  const own = { ...env, WARMSTATE_S3_REGION: 'eu-north-1' };
+  expect(await load('list', REQUIRED_TO_LIST, { env: own })).toMatchObject({ settings: { s3Region: 'eu-north-1' } });
+  const files = { [DEFAULT_FILE]: 's3Endpoint: http://file:9000' };
+  expect(await load('list', REQUIRED_TO_LIST, { env, files })).toMatchObject({
+    settings: { s3Endpoint: 'http://file:9000', s3Region: 'eu-west-1' },
+  });
+  const { settings } = await resolveSettings('config', flagsOf({}), worldOf({ env }));
+  expect(settings.find(({ key }) => key === 's3Endpoint')).toMatchObject({
+    source: 'environment',
+    from: 'AWS_ENDPOINT_URL_S3',
+  });
+});
+
+const REQUIRED_TO_LIST = { '--destination': 's3://bucket/prefix' };
+
 test('every setting that is missing or bad is told at once, with where it was written', async () => {
   const files = { '/w.yaml': 'maxAge: soon\n' };
   const env = { WARMSTATE_CONFIG: '/w.yaml', WARMSTATE_CONCURRENCY: 'many' };

@@ -74,7 +74,7 @@ async function headObject(place: S3Place, key: string, signal: AbortSignal): Pro
 async function* listObjects(place: S3Place, prefix: string, signal: AbortSignal): AsyncGenerator<ObjectPage> {
   objectPrefixParts(prefix);
   for (let token: string | undefined; ; ) {
-    const { answer, exchange } = await place.repeat(`list ${prefix}`, signal, () =>
+    const { answer, exchange } = await place.repeat(prefix === '' ? 'list objects' : `list ${prefix}`, signal, () =>
       place.client.list(place.fullKey(prefix), token, signal),
     );
     const objects = (answer.Contents ?? []).flatMap(({ Key, Size, LastModified }) => {
