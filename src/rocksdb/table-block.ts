@@ -6,10 +6,10 @@ import { BLOCK_TRAILER_BYTES, type BlockHandle, checksumAt, decodeHandle, type T
  *     block := entry*, restart point u32 * count, count u32
  *     entry := shared v32, own v32, value length v32, own key bytes, value
  *
- * A key is the first `shared` bytes of the key before and its own. Where the values of an index are delta encoded,
- * no length is written: an entry that shares nothing has a whole handle, another the difference in size to the block
- * before, which it follows at once. The uppermost bits of the count are features. Read from
- * table/block_based/{block.cc, block_util.h, data_block_footer.cc} and IndexValue (table/format.cc), RocksDB 10.1 to 11.9.
+ * A key is the first `shared` bytes of the key before and its own. In an index no value length is written, and an
+ * entry that shares something would have a part of a handle only; with RocksDB's defaults each is a restart point and shares
+ * nothing. The uppermost bits of the count are features. Read from table/block_based/{block.cc, block_util.h,
+ * data_block_footer.cc} and IndexValue (table/format.cc), RocksDB 10.1 to 11.9.
  */
 export interface BlockEntry {
   readonly key: Uint8Array;
@@ -48,18 +48,13 @@ export function* entriesOf(block: Uint8Array): Generator<BlockEntry> {
 }
 
 /** The handles of the data blocks that an index block lists. */
-export function* handlesOf(block: Uint8Array, areDeltaEncoded: boolean): Generator<BlockHandle> {
-  if (!areDeltaEncoded) {
-    for (const { value } of entriesOf(block)) yield decodeHandle(new ByteReader(value));
-    return;
-  }
+export function* handlesOf(block: Uint8Array): Generator<BlockHandle> {
   const input = new ByteReader(entryBytes(block));
-  let before: BlockHandle = { offset: 0, sizeBytes: 0 };
   while (!input.atEnd) {
     const shared = input.varint32('shared key length');
+    if (shared > 0) throw new Failure('invalid', 'its index has entries between restart points, which are not read');
     input.take(input.varint32('key length'), 'key');
-    before = shared === 0 ? decodeHandle(input) : nextHandle(before, input.varint64('block size difference'));
-    yield before;
+    yield decodeHandle(input);
   }
 }
 
@@ -83,14 +78,6 @@ function joinKey(before: Uint8Array, shared: number, own: Uint8Array): Uint8Arra
     throw new Failure('invalid', `a key has ${shared + own.length} bytes, read are at most ${KEY_BYTES_MAX}`);
   }
   return shared === 0 ? own : Buffer.concat([before.subarray(0, shared), own]);
-}
-
-function nextHandle(before: BlockHandle, zigzag: number): BlockHandle {
-  const difference = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
-  return {
-    offset: before.offset + before.sizeBytes + BLOCK_TRAILER_BYTES,
-    sizeBytes: before.sizeBytes + difference,
-  };
 }
 
 const NO_COMPRESSION = 0;

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GOLDENS, type Golden } from '../../test/support/goldens.ts';
+import { type TableSketch, tableFile, varint } from '../../test/support/table-file.ts';
 import { isFailure } from '../base/failure.ts';
 import { tableFileName } from './file-name.ts';
 import { ManifestReplay } from './live-files.ts';
 import { newestValues } from './newest-values.ts';
+import { checksumAt } from './table-footer.ts';
 import { readTable, TABLE_BYTES_MAX, type TableEntry } from './table-reader.ts';
 
 /** RocksDB 5.18 writes format version 0, and blob files are another thing. */
@@ -125,6 +127,146 @@ test.each([
 ] as const)('what is not read is named: %s', (name, kind, message) => {
   const [table] = tablesOf(goldenOf(name), 'default');
   expect(() => readTable(table ?? Buffer.alloc(0))).toThrow(expect.objectContaining({ kind, message }));
+});
+
+describe('a table whose checksums are right', () => {
+  const blocks: TableSketch['blocks'] = [
+    [
+      { key: 'a', sequence: 7, value: Buffer.from('new') },
+      { key: 'a', sequence: 3, type: 0 },
+    ],
+    [{ key: 'b', sequence: 0, value: Buffer.from('old') }],
+  ];
+
+  test('is read', () => {
+    expect(readTable(tableFile({ blocks })).map(({ key, sequence, value }) => [textOf(key), sequence, value])).toEqual([
+      ['a', 7n, Buffer.from('new')],
+      ['a', 3n, undefined],
+      ['b', 0n, Buffer.from('old')],
+    ]);
+    expect(readTable(tableFile({ blocks: [] }))).toEqual([]);
+  });
+
+  test.each<[string, Partial<TableSketch>, string, string]>([
+    [
+      'compressed blocks',
+      { compressionType: 7 },
+      'invalid',
+      'the block at byte 0 is compressed (type 7), which is not read',
+    ],
+    ['range deletions', { metaindex: ['rocksdb.range_del'] }, 'invalid', 'it has range deletions, which are not read'],
+    [
+      'merges',
+      { blocks: [[{ key: 'a', sequence: 1, type: 2 }]] },
+      'invalid',
+      'it has an entry of type 2, read are values (1) and deletions (0)',
+    ],
+    [
+      'a global sequence number',
+      { properties: { 'rocksdb.external_sst_file.version': Buffer.from([2, 0, 0, 0]) } },
+      'invalid',
+      'it was made outside of its database and ingested, which is not read',
+    ],
+    [
+      'another order of keys',
+      { properties: { 'rocksdb.comparator': Buffer.from('rocksdb.ReverseBytewiseComparator') } },
+      'invalid',
+      'its keys are ordered by rocksdb.ReverseBytewiseComparator, which is not read',
+    ],
+    [
+      'a partitioned index',
+      { properties: { 'rocksdb.block.based.table.index.type': Buffer.from([2, 0, 0, 0]) } },
+      'invalid',
+      'its index is of type 02000000, which is not read',
+    ],
+    [
+      'a packed index',
+      { packsIndex: true },
+      'invalid',
+      'its index has entries between restart points, which are not read',
+    ],
+    [
+      'an index of an old format',
+      { properties: { 'rocksdb.index.value.is.delta.encoded': varint(0) } },
+      'invalid',
+      'its index has values with lengths, which is not read',
+    ],
+    ['hash indexes', { blockFeatures: 1 << 31 }, 'invalid', 'a block has features (0x80000001) that are not read'],
+    [
+      'more entries than it has',
+      { properties: { 'rocksdb.num.entries': varint(4) } },
+      'corrupt',
+      'it has 3 entries, its properties say 4',
+    ],
+    [
+      'more blocks than it has',
+      { properties: { 'rocksdb.num.data.blocks': varint(1) } },
+      'corrupt',
+      'it has 2 data blocks, its properties say 1',
+    ],
+    ['keys out of order', { blocks: blocks.toReversed() }, 'corrupt', 'the block at byte 28 has keys out of order'],
+    [
+      'versions out of order',
+      { blocks: [(blocks[0] ?? []).toReversed()] },
+      'corrupt',
+      'the block at byte 0 has keys out of order',
+    ],
+    [
+      'a version twice',
+      { blocks: [[...(blocks[1] ?? []), ...(blocks[1] ?? [])]] },
+      'corrupt',
+      'the block at byte 0 has keys out of order',
+    ],
+    [
+      'an index that goes back',
+      { handle: (_offset, size) => [0, size] },
+      'corrupt',
+      'its index goes back at the block at byte 0',
+    ],
+    [
+      'an index beyond its end',
+      { blocks: blocks.slice(1), handle: (offset, size) => [offset, size + 10_000] },
+      'corrupt',
+      'a block of 10023 bytes at byte 0 does not fit into it',
+    ],
+    [
+      'a key that shares more than there is',
+      { blocks: [[{ key: 'a', sequence: 1, shared: 5 }]] },
+      'corrupt',
+      'a key shares 5 bytes with one of 0',
+    ],
+    [
+      'a key that is too long',
+      { blocks: [[{ key: 'a'.repeat(2000), sequence: 1 }]] },
+      'invalid',
+      'a key has 2008 bytes, read are at most 1024',
+    ],
+  ])('but that has %s is refused', (_name, change, kind, message) => {
+    expect(() => readTable(tableFile({ blocks, ...change }))).toThrow(expect.objectContaining({ kind, message }));
+  });
+
+  test('and whose keys unfold without end is refused before memory is', () => {
+    // Each entry shares a long key and adds one byte to it.
+    const first = { key: 'k'.repeat(900), sequence: 1 };
+    const rest = Array.from({ length: 70_000 }, (_, at) => ({
+      key: String(at).padStart(5, '0'),
+      sequence: 1,
+      shared: 900,
+    }));
+    expect(failureOf(tableFile({ blocks: [[first, ...rest]] }))).toBe('invalid');
+  });
+});
+
+test('a footer that asks for what is unknown is refused', () => {
+  const file = Buffer.from(largest('10.1.3/offsets'));
+  const footer = file.subarray(-53);
+  footer[40] = 1;
+  footer.writeUInt32LE(0, 5);
+  const seal = { checksum: 'xxh3', checksumBase: footer.readUInt32LE(9) } as const;
+  footer.writeUInt32LE(checksumAt(seal, footer, file.length - 53), 5);
+  expect(() => readTable(file)).toThrow(
+    expect.objectContaining({ kind: 'invalid', message: 'its footer asks for a feature that is unknown' }),
+  );
 });
 
 test('what is too long is not read', () => {

@@ -30,7 +30,7 @@ export function readTable(file: Uint8Array): readonly TableEntry[] {
   const properties = readProperties(file, footer, meta);
   const index = footer.index ?? meta.get('rocksdb.index');
   if (index === undefined) throw new Failure('corrupt', 'it has no index');
-  const handles = [...handlesOf(readBlock(file, footer, index), properties.hasDeltaEncodedIndex)];
+  const handles = [...handlesOf(readBlock(file, footer, index))];
   assertCount('data blocks', handles.length, properties.dataBlocks);
   assertAscending(handles);
 
@@ -63,7 +63,6 @@ function readMetaindex(file: Uint8Array, footer: TableFooter): ReadonlyMap<strin
 interface Properties {
   readonly entries: number;
   readonly dataBlocks: number;
-  readonly hasDeltaEncodedIndex: boolean;
 }
 
 /** The properties that say how to read, and how much there is to be read. */
@@ -82,10 +81,12 @@ function readProperties(file: Uint8Array, footer: TableFooter, meta: ReadonlyMap
   }
   const indexType = Buffer.from(raw.get('rocksdb.block.based.table.index.type') ?? NOTHING).toString('hex');
   if (indexType !== BINARY_SEARCH) throw new Failure('invalid', `its index is of type ${indexType}, which is not read`);
+  if (number('rocksdb.index.value.is.delta.encoded') !== 1) {
+    throw new Failure('invalid', 'its index has values with lengths, which is not read');
+  }
   return {
     entries: number('rocksdb.num.entries'),
     dataBlocks: number('rocksdb.num.data.blocks'),
-    hasDeltaEncodedIndex: number('rocksdb.index.value.is.delta.encoded') === 1,
   };
 }
 

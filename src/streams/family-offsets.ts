@@ -2,7 +2,7 @@ import { Failure } from '../base/failure.ts';
 
 /**
  * What the column family `offsets` of one database says (KIP-1035; org.apache.kafka.streams.state.internals
- * AbstractColumnFamilyAccessor and PositionSerde, Kafka Streams 4.3.1; 4.3.0 writes the same):
+ * AbstractColumnFamilyAccessor and PositionSerde, Kafka Streams 4.3.1; 4.3.0 and 4.4.0 write the same):
  *
  *     <topic>-<partition>   offset i64              -4 is "known, but no offset yet"
  *     status                1 or 0, i64             written when the store is opened, and when it is closed
