@@ -53,6 +53,13 @@ describe('the offsets of a database', () => {
       'the position is cut or malformed at byte 5',
     ],
     [
+      'a position that names a partition twice',
+      'position',
+      Buffer.from('0000000001000000016100000002000000000000000000000001000000000000000000000002', 'hex'),
+      'corrupt',
+      'the position names a-0 with 2',
+    ],
+    [
       'a position of a topic without a name',
       'position',
       Buffer.from('0000000001000000000000000100000000000000000000000000', 'hex'),
