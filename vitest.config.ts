@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 // unit: beside its subject in src/, no processes, servers only in this one.  system: the whole program on recorded
 // state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
-// installs itself.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+// installs itself.  services: what else a cluster has, such as a real Prometheus, from Debian's packages.  kafka: real
+// Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({
   test: {
     projects: [
@@ -15,6 +16,15 @@ export default defineConfig({
           env: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'testtest', AWS_EC2_METADATA_DISABLED: 'true' },
           testTimeout: 120_000,
           hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'services',
+          include: ['test/services/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
           fileParallelism: false,
         },
       },
