@@ -8,6 +8,7 @@ import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, isAbout, type Recollection, recallTask } from '../repository/recall.ts';
+import { parseFileName } from '../rocksdb/file-name.ts';
 import {
   type Guarantee,
   type Judgement,
@@ -150,8 +151,7 @@ export class Looks implements AsyncDisposable {
     const databases: unknown[] = [];
     for (const { path, facts } of listing.databases) {
       // Every flush and compaction makes a file in the directory; the edit that names it follows.
-      const manifestBytes = await this.#manifests.of(join(listing.path, path)).sizeBytes();
-      databases.push([path, facts.inode, facts.mtimeNs, manifestBytes]);
+      databases.push([path, facts.inode, facts.mtimeNs, await this.#feelManifest(join(listing.path, path))]);
     }
     const { device, inode } = listing.facts;
     return {
@@ -170,6 +170,21 @@ export class Looks implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#manifests[Symbol.asyncDispose]();
+  }
+
+  /** Name and length of the newest manifest. */
+  async #feelManifest(database: string): Promise<readonly unknown[] | undefined> {
+    const { files } = this.#world;
+    const manifests = ((await files.list(database)) ?? []).flatMap((name) => {
+      const parsed = parseFileName(name);
+      return parsed?.kind === 'manifest' ? [{ name, number: parsed.number }] : [];
+    });
+    const newest = manifests.reduce<(typeof manifests)[number] | undefined>(
+      (best, one) => (best === undefined || one.number > best.number ? one : best),
+      undefined,
+    );
+    if (newest === undefined) return undefined;
+    return [newest.name, (await files.stat(join(database, newest.name)))?.sizeBytes];
   }
 
   #judge(sight: TaskSight, startedMs: number): Judgement {

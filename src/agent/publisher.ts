@@ -17,6 +17,8 @@ export class Publisher implements AsyncDisposable {
   readonly #pace: Pace;
   #epoch: Epoch | undefined;
   #failures = 0;
+  /** A record may be written where data may not: until a round ends well, storage is not well. */
+  #hasRoundFailed = false;
   #retryMs: number | undefined;
   #renewedMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
@@ -85,6 +87,8 @@ export class Publisher implements AsyncDisposable {
         if (this.#failures > 0) await epoch.renew({}, signal);
         return epoch.takeRound(order, signal);
       }, signal);
+      this.#hasRoundFailed = false;
+      this.#recover();
       this.#lastSuccessMs = clock.nowMs();
       this.#measure(result);
       const { snapshot, bytesUploaded: uploadedBytes, bytesReused: reusedBytes, durationMs } = result;
@@ -92,6 +96,7 @@ export class Publisher implements AsyncDisposable {
       emit({ ...finished, result: word, snapshot, uploadedBytes, reusedBytes, durationMs });
       return result;
     } catch (error) {
+      this.#hasRoundFailed = true;
       const durationMs = clock.monotonicMs() - startedMs;
       emit({ ...finished, result: 'failed', snapshot: undefined, uploadedBytes: 0, reusedBytes: 0, durationMs });
       throw error;
@@ -139,9 +144,7 @@ export class Publisher implements AsyncDisposable {
     const { troubles, clock, random } = this.#world;
     try {
       const result = await work();
-      this.#failures = 0;
-      this.#retryMs = undefined;
-      troubles.end('storage');
+      if (!this.#hasRoundFailed) this.#recover();
       return result;
     } catch (error) {
       if (isFailure(error) && !signal.aborted) {
@@ -151,6 +154,12 @@ export class Publisher implements AsyncDisposable {
       }
       throw error;
     }
+  }
+
+  #recover(): void {
+    this.#failures = 0;
+    this.#retryMs = undefined;
+    this.#world.troubles.end('storage');
   }
 
   /** What took no time says nothing of how fast it goes. */

@@ -8,7 +8,7 @@ export class Wake {
   readonly call = (): void => this.#called.abort();
 
   async rest(ms: number, clock: Clock): Promise<void> {
-    await clock.sleep(ms, this.#called.signal);
+    await clock.sleep(Math.max(0, ms), this.#called.signal);
     if (this.#called.signal.aborted) this.#called = new AbortController();
   }
 }

@@ -61,11 +61,6 @@ export class ManifestTail implements AsyncDisposable {
     return facts?.inode === this.#open.held.facts.inode && facts.device === this.#open.held.facts.device;
   }
 
-  /** Its length now, read or not; undefined where none was opened yet. */
-  async sizeBytes(): Promise<number | undefined> {
-    return (await this.#open?.held.stat())?.sizeBytes;
-  }
-
   /** The bytes of a manifest that opens to the state of the last refresh. */
   async image(): Promise<Uint8Array> {
     if (this.#open === undefined) throw new Error('a manifest was asked for before it was read');

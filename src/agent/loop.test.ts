@@ -1,0 +1,304 @@
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { AgentScenario } from '../../test/support/agent-scenario.ts';
+import { Failure } from '../base/failure.ts';
+
+const CLOSED = '3.9.2-alos-closed';
+const INTERVAL_MS = 5 * 60_000;
+
+function results({ rounds }: AgentScenario): readonly string[] {
+  return rounds.map(({ trigger, result }) => `${trigger} ${result}`);
+}
+
+describe('while the application runs', () => {
+  test('a first snapshot follows soon, and one after each change, at most one per interval', async () => {
+    await using scene = await AgentScenario.open();
+    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start();
+    await scene.untilRounds(1);
+    const firstMs = scene.clock.monotonicMs();
+    expect(firstMs).toBeLessThan(10_000);
+
+    database.change({ add: [{ number: 8, sizeBytes: 300_000 }] });
+    await scene.disk.checkpoint('0_0', 200);
+    scene.hint('0_0');
+    await scene.untilRounds(2);
+    expect(scene.clock.monotonicMs() - firstMs).toBeGreaterThan(INTERVAL_MS * 0.9 - 2000);
+    expect(results(scene)).toEqual(['interval published', 'interval published']);
+    const [, second] = await scene.documents();
+    expect(second?.entries.map(({ task, offsets }) => [task, offsets.get('orders-agg-changelog-0')])).toEqual([
+      ['0_0', 200n],
+    ]);
+  });
+
+  test('unchanged state costs no read of a file, and no request but the sign of life every minute', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(15_000);
+    const openedBefore = scene.opened;
+    const requestsBefore = scene.store.log.length;
+    await scene.pass(10 * 60_000);
+    expect(scene.opened - openedBefore).toBe(0);
+    const requests = scene.store.log.slice(requestsBefore);
+    expect([...new Set(requests)]).toEqual([expect.stringMatching(/^put orders\/test\/records\//)]);
+    expect(requests.length).toBeGreaterThanOrEqual(9);
+    expect(requests.length).toBeLessThanOrEqual(11);
+    expect(results(scene)).toEqual(['interval published']);
+  });
+
+  test('all rounds are of one epoch, and go on from the document before', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.disk.moveOffsets('0_1', 5);
+    await scene.untilRounds(2);
+    const [first, second] = await scene.documents();
+    expect(second?.epoch).toBe(first?.epoch);
+    const capturedBy = second?.entries.map((entry) => entry.capturedBy.split('/')[1]);
+    expect(capturedBy).toEqual(['1', '2', '1', '1', '1']);
+    expect(scene.records().map(({ role, state, newest }) => [role, state, newest])).toEqual([
+      ['run', 'alive', second?.n],
+    ]);
+  });
+
+  test('tasks appear, go and come back, and the directory itself need not be there yet', async () => {
+    await using scene = await AgentScenario.open();
+    scene.lock = 'stopped';
+    scene.start();
+    await scene.pass(5000);
+    expect([scene.status.applicationFound, scene.status.problems, scene.rounds]).toEqual([false, [], []]);
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    await scene.untilRounds(1);
+    await scene.disk.plantTask('0_1', [{ number: 7 }]);
+    await scene.untilRounds(2);
+    scene.lock = 'running';
+    await scene.pass(90_000);
+    await rm(join(scene.disk.applicationDirectory, '0_0'), { recursive: true });
+    await scene.until('it is missed', () => scene.status.finalSnapshot.pendingBytes === 0);
+    await scene.pass(5000);
+    expect(scene.status.tasks.map(({ task, state, isPending }) => [task, state, isPending])).toEqual([
+      ['0_0', 'restorable', false],
+      ['0_1', 'restorable', false],
+    ]);
+    expect(scene.status.problems).toEqual([]);
+  });
+
+  test('requests at the same time share one round, and what was asked for early goes at once', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const agent = scene.start();
+    await scene.untilRounds(1);
+    await scene.disk.moveOffsets('0_0', 5);
+    const both = Promise.all([agent.requestSnapshot('request'), agent.requestSnapshot('pre_stop')]);
+    await scene.untilRounds(2);
+    const [one, other] = await both;
+    expect([one?.snapshot, results(scene)]).toEqual([other?.snapshot, ['interval published', 'pre_stop published']]);
+    expect(one?.tasks.map(({ task, outcome }) => [task, outcome])).toContainEqual(['0_0', 'captured']);
+  });
+
+  test('a store that cannot be captured does not stop the others', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    await rm(join(scene.disk.applicationDirectory, '0_1/rocksdb/agg/CURRENT'));
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(2000);
+    expect(scene.taskStatus('0_1')).toMatchObject({ state: 'uncapturable', why: { reason: 'being_deleted' } });
+    expect(scene.status.tasks.filter(({ state }) => state === 'restorable').length).toBe(4);
+  });
+
+  test('the application dies and comes back in its place: what it left is captured at once', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start({ settings: { processingGuarantee: 'exactly_once_v2' } });
+    await scene.untilRounds(1);
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.lock = 'stopped';
+    const beforeMs = scene.clock.monotonicMs();
+    await scene.untilRounds(2);
+    scene.lock = 'running';
+    expect(scene.clock.monotonicMs() - beforeMs).toBeLessThan(30_000);
+    await scene.pass(3000);
+    const names = scene.events.flatMap((event) => (event.kind === 'notice' ? [event.name] : []));
+    expect(names).toEqual(['application-ended', 'application-started']);
+  });
+});
+
+describe('storage that is away', () => {
+  test('for an hour: the agent lives, says so once, and catches up', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    await scene.disk.moveOffsets('0_0', 5);
+    await scene.pass(60 * 60_000, 10_000);
+    expect(scene.status.problems.map(({ area }) => area)).toEqual(['storage']);
+    const tries = scene.rounds.filter(({ result }) => result === 'failed').length;
+    expect(tries).toBeGreaterThan(10);
+    expect(tries).toBeLessThan(130);
+    scene.store.heal();
+    await scene.until('it catches up', () => scene.rounds.at(-1)?.result === 'published');
+    expect(scene.status.problems).toEqual([]);
+    expect((await scene.documents()).length).toBe(2);
+  }, 60_000);
+
+  test('for data alone: signs of life do not pass for recovery', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', operation: 'put', key: /\/(data|snapshots)\//, times: Infinity });
+    await scene.disk.moveOffsets('0_0', 5);
+    await scene.untilRounds(2);
+    const sinceMs = scene.status.problems[0]?.sinceMs;
+    await scene.pass(5 * 60_000, 10_000);
+    expect(scene.status.problems).toMatchObject([{ area: 'storage', sinceMs }]);
+  });
+
+  test('from the start: nothing is lost by it', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    scene.start();
+    await scene.pass(10_000);
+    expect([scene.status.epoch, scene.status.problems[0]?.area]).toEqual([undefined, 'storage']);
+    scene.store.heal();
+    await scene.untilRounds(1);
+    expect(scene.status.tasks.map(({ state }) => state)).toEqual(Array.from({ length: 5 }, () => 'restorable'));
+  });
+
+  test('a request meanwhile fails with the reason', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const agent = scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', times: Infinity, failure: new Failure('unavailable', 'no route') });
+    await scene.disk.moveOffsets('0_0', 5);
+    const refused = expect(agent.requestSnapshot('request')).rejects.toThrow('no route');
+    await scene.untilRounds(2);
+    await refused;
+  });
+
+  test('what was sent before it went away is not sent again', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }, { number: 8 }]);
+    scene.store.script({ kind: 'fail-before', operation: 'put', key: /\/snapshots\// });
+    scene.start();
+    await scene.untilRounds(2);
+    expect(results(scene)).toEqual(['interval failed', 'interval published']);
+    const tables = scene.store.keys().filter((key) => /\/data\/.*\/\d+-\d+$/.test(key));
+    expect(tables.length).toBe(2);
+  });
+});
+
+describe('the end', () => {
+  test('waits for the application, says that it is released, publishes, and seals', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start({ settings: { terminationGracePeriodMs: 600_000 } });
+    await scene.untilRounds(1);
+    scene.stop();
+    await scene.pass(5000);
+    expect([scene.hasEnded, scene.status.phase]).toEqual([false, 'finishing']);
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.lock = 'stopped';
+    await scene.end();
+    expect(results(scene)).toEqual(['interval published', 'final published']);
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['sealed', 2]]);
+    const order = scene.store.log.filter((line) => line.startsWith('put')).map((line) => line.split('/')[2]);
+    expect(order.slice(-4)).toEqual(['records', 'data', 'snapshots', 'records']);
+  });
+
+  test('seals also where nothing had changed', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.lock = 'stopped';
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.end();
+    expect(results(scene)).toEqual(['interval published', 'final unchanged']);
+    expect(scene.records().map(({ state }) => state)).toEqual(['sealed']);
+  });
+
+  test('publishes once before the application has let go, for it may never see that', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start({ settings: { terminationGracePeriodMs: 600_000 } });
+    await scene.untilRounds(1);
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.stop();
+    await scene.pass(290_000, 10_000);
+    expect(scene.rounds.length).toBe(1);
+    await scene.untilRounds(2);
+    await scene.pass(600_000, 10_000);
+    expect(scene.hasEnded).toBe(true);
+    expect(results(scene)).toEqual(['interval published', 'final published']);
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['alive', 2]]);
+  });
+
+  test('leaves within the grace period, and what was published before stands, where storage does not answer', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.lock = 'stopped';
+    scene.start({ settings: { terminationGracePeriodMs: 30_000 } });
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'delay', ms: 3_600_000, operation: 'put', times: Infinity });
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.stop();
+    await scene.pass(29_000);
+    expect([scene.hasEnded, (await scene.documents()).length]).toEqual([true, 1]);
+    expect(scene.rounds.at(-1)).toMatchObject({ trigger: 'final', result: 'failed' });
+  });
+
+  test('without a lock to ask for it waits until nothing has changed for five seconds', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.lock = 'unknown';
+    scene.start();
+    await scene.untilRounds(1);
+    scene.stop();
+    await scene.pass(3000);
+    await scene.disk.moveOffsets('0_0', 5);
+    await scene.pass(3500);
+    expect(scene.hasEnded).toBe(false);
+    await scene.end();
+    expect(results(scene)).toEqual(['interval published', 'final published']);
+    expect(scene.records().map(({ state }) => state)).toEqual(['sealed']);
+  });
+
+  test('when killed it is over at once, and the record shows a life that was cut off', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.kill();
+    expect(results(scene)).toEqual(['interval published']);
+    scene.lock = 'stopped';
+    scene.start();
+    await scene.untilRounds(2);
+    expect(scene.status.previousShutdown).toBe('killed');
+    await scene.end();
+    scene.start();
+    await scene.until('it begins', () => scene.status.epoch !== undefined);
+    expect(scene.status.previousShutdown).toBe('sealed');
+  });
+});
+
+describe('an application that deletes its own state', () => {
+  test('at its end is found out, and nothing that was stored is given up', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(120_000);
+    scene.lock = 'stopped';
+    await rename(scene.disk.applicationDirectory, `${scene.disk.applicationDirectory}.gone`);
+    await scene.pass(3000);
+    expect(scene.status.problems).toMatchObject([{ area: 'state-dir' }]);
+    expect(scene.status.problems[0]?.hint).toContain('spring.kafka.streams.cleanup.on-startup');
+    expect(scene.taskStatus('0_0')).toMatchObject({ state: 'restorable', why: { reason: 'wiped_by_application' } });
+    await scene.end();
+    expect((await scene.documents()).at(-1)?.entries.length).toBe(5);
+  });
+
+  test('is not suspected where its tasks move away while it runs', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(120_000);
+    for (const task of ['0_0', '0_1', '1_0', '1_1', 'global']) {
+      await rm(join(scene.disk.applicationDirectory, task), { recursive: true });
+    }
+    await scene.pass(5000);
+    expect(scene.status.problems).toEqual([]);
+  });
+});
