@@ -1,6 +1,6 @@
-import { parse } from 'yaml';
 import { Failure, messageOf, systemErrorCode } from './base/failure.ts';
 import type { CommandName, Flags } from './cli/program.ts';
+import { Rejected } from './setting-decoders.ts';
 import {
   environmentNameOf,
   type Fallback,
@@ -199,10 +199,9 @@ function filled(text: string | undefined): string | undefined {
 }
 
 function decode(key: SettingKey, text: string, shown: string): Pick<EffectiveSetting, 'value' | 'problem'> {
-  const result = SETTINGS[key].decode.safeParse(text);
-  if (result.success) return { value: result.data, problem: undefined };
-  const why = result.error.issues[0]?.message ?? 'is not valid';
-  return { value: undefined, problem: new Failure('invalid', `cannot use ${maskSecrets(shown)}: it ${why}`) };
+  const value: unknown = SETTINGS[key].decode(text);
+  if (!(value instanceof Rejected)) return { value, problem: undefined };
+  return { value: undefined, problem: new Failure('invalid', `cannot use ${maskSecrets(shown)}: it ${value.why}`) };
 }
 
 /** A drill or a named snapshot that quietly starts cold has missed its purpose. */
@@ -226,7 +225,9 @@ async function readSettingsFile(flags: Flags, world: SettingsWorld): Promise<Set
   const named = flags.get(flagOf('config')) ?? filled(world.env[environmentNameOf('config')]);
   const path = named ?? SETTINGS.config.fallback;
   try {
-    return { path, ...parseSettingsFile(await world.readFile(path), path) };
+    const content = await world.readFile(path);
+    const { parse } = await import('yaml'); // Most pods have no such file.
+    return { path, ...parseSettingsFile(parse, content, path) };
   } catch (cause) {
     const code = systemErrorCode(cause);
     const mayBeAbsent = named === undefined && (code === 'ENOENT' || code === 'ENOTDIR');
@@ -237,11 +238,13 @@ async function readSettingsFile(flags: Flags, world: SettingsWorld): Promise<Set
   }
 }
 
-function parseSettingsFile(yaml: string, path: string): Omit<SettingsFile, 'path'> {
+type ParseYaml = typeof import('yaml').parse;
+
+function parseSettingsFile(parse: ParseYaml, yaml: string, path: string): Omit<SettingsFile, 'path'> {
   const values = new Map<string, string>();
   const problems: string[] = [];
   try {
-    for (const [key, value] of Object.entries(parseMapping(yaml))) {
+    for (const [key, value] of Object.entries(parseMapping(parse, yaml))) {
       const text = Array.isArray(value) && value.every((item) => typeof item === 'string') ? value.join(',') : value;
       if (!isFileKey(key)) problems.push(`${key} is not a setting`);
       else if (typeof text !== 'string') problems.push(`${key} is no single value`);
@@ -254,7 +257,7 @@ function parseSettingsFile(yaml: string, path: string): Omit<SettingsFile, 'path
   return { values, problems: failures };
 }
 
-function parseMapping(yaml: string): object {
+function parseMapping(parse: ParseYaml, yaml: string): object {
   // Scalars stay as they were written: `0_0` and `1e3` mean what they say, and one decoder per setting judges them.
   const content: unknown = parse(yaml, { schema: 'failsafe', logLevel: 'error' });
   const isMapping = typeof content === 'object' && !Array.isArray(content); // Null is an empty file.

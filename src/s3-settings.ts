@@ -1,4 +1,4 @@
-import { choice, endpoint, matching, path } from './setting-decoders.ts';
+import { choice, endpoint, mapped, matching, path } from './setting-decoders.ts';
 import type { Setting } from './settings.ts';
 import { STORAGE_CLASSES } from './storage/s3-location.ts';
 
@@ -20,7 +20,7 @@ export const S3_SETTINGS = {
   },
   s3PathStyle: {
     placeholder: 'BOOL',
-    decode: choice('true', 'false').transform((word) => word === 'true'),
+    decode: mapped(choice('true', 'false'), (word) => word === 'true'),
     fallbackHelp: { optional: 'true with an endpoint' },
     help: 'true: the bucket stands in the path, not in the host name',
   },

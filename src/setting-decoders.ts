@@ -1,29 +1,41 @@
-import { z } from 'zod';
 import { messageOf } from './base/failure.ts';
 import { parseDurationMs, parseRate, parseSizeBytes } from './base/quantity.ts';
 import { type ListenAddress, parseListenAddress } from './http/listen-address.ts';
 import { type Destination, parseDestination } from './storage/open-store.ts';
 
-/** From what the user wrote to what the program uses; its message completes "value …". */
-export type Decoder<T> = z.ZodType<T, string>;
-export type Decoded<D extends Decoder<unknown>> = z.output<D>;
+/** From what the user wrote to what the program uses. */
+export type Decoder<T> = (text: string) => T | Rejected;
+export type Decoded<D extends Decoder<unknown>> = Exclude<ReturnType<D>, Rejected>;
 
-export const matching = (pattern: RegExp, message: string): Decoder<string> => z.string().regex(pattern, message);
+/** Why a value cannot be used; completes "value …". */
+export class Rejected {
+  readonly why: string;
 
-export const choice = <const T extends string>(...words: readonly T[]): z.ZodType<T, string> =>
-  z.string().transform((value, context) => {
-    return words.find((word) => word === value) ?? reject(context, `is none of ${words.join(', ')}`);
-  });
+  constructor(why: string) {
+    this.why = why;
+  }
+}
 
-export const quantity = (parse: (value: string) => number | undefined, message: string): z.ZodType<number, string> =>
-  z.string().transform((value, context) => {
-    const amount = parse(value);
-    return amount === undefined || amount <= 0 ? reject(context, message) : amount;
-  });
+export function matching(pattern: RegExp, otherwise: string): Decoder<string> {
+  return (text) => (pattern.test(text) ? text : new Rejected(otherwise));
+}
 
-function reject(context: z.RefinementCtx, message: string): never {
-  context.addIssue({ code: 'custom', message });
-  return z.NEVER;
+export function choice<const T extends string>(...words: readonly T[]): Decoder<T> {
+  return (text) => words.find((word) => word === text) ?? new Rejected(`is none of ${words.join(', ')}`);
+}
+
+export function quantity(parse: (text: string) => number | undefined, otherwise: string): Decoder<number> {
+  return (text) => {
+    const amount = parse(text);
+    return amount === undefined || amount <= 0 ? new Rejected(otherwise) : amount;
+  };
+}
+
+export function mapped<T, R>(decode: Decoder<T>, map: (value: T) => R | Rejected): Decoder<R> {
+  return (text) => {
+    const value = decode(text);
+    return value instanceof Rejected ? value : map(value);
+  };
 }
 
 export const path = matching(/^[^\0]+$/, 'is not a path');
@@ -35,37 +47,37 @@ export const size = quantity(parseSizeBytes, 'is not a size above zero such as 6
 export const duration = quantity(parseDurationMs, 'is not a duration above zero such as 30s, 5m or 6h');
 export const rate = quantity(parseRate, 'is not a rate above zero such as 50MiB/s');
 
-export const taskSelection = z.string().transform((value, context): TaskSelection => {
+export const taskSelection: Decoder<TaskSelection> = (value) => {
   if (value === 'auto' || value === 'all' || value === 'none') return { kind: value };
   const tasks = value.split(',').map((task) => task.trim());
   if (tasks.every((task) => /^(?:\d+_\d+|global)$/.test(task))) return { kind: 'list', tasks: [...new Set(tasks)] };
-  return reject(context, 'is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
-});
+  return new Rejected('is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
+};
 
 type TaskSelection =
   | { readonly kind: 'auto' | 'all' | 'none' }
   | { readonly kind: 'list'; readonly tasks: readonly string[] };
 
-export const destination = z.string().transform((value, context): Destination => {
-  if (URL.parse(value)?.username) return reject(context, 'holds credentials: they come from the environment');
+export const destination: Decoder<Destination> = (value) => {
+  if (URL.parse(value)?.username) return new Rejected('holds credentials: they come from the environment');
   try {
     return parseDestination(value);
   } catch (error) {
-    return reject(context, `is ${messageOf(error)}`);
+    return new Rejected(`is ${messageOf(error)}`);
   }
-});
+};
 
-export const endpoint = z.string().transform((value, context) => {
+export const endpoint: Decoder<string> = (value) => {
   const url = URL.parse(value);
-  if (url?.username) return reject(context, 'holds credentials: they come from the environment');
+  if (url?.username) return new Rejected('holds credentials: they come from the environment');
   const isEndpoint = url !== null && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
-  return isEndpoint ? value : reject(context, 'is not a URL such as https://minio.storage:9000');
-});
+  return isEndpoint ? value : new Rejected('is not a URL such as https://minio.storage:9000');
+};
 
-export const listenAddress = z.string().transform((value, context): ListenAddress => {
+export const listenAddress: Decoder<ListenAddress> = (value) => {
   try {
     return parseListenAddress(value);
   } catch (error) {
-    return reject(context, `is ${messageOf(error)}`);
+    return new Rejected(`is ${messageOf(error)}`);
   }
-});
+};

@@ -7,10 +7,12 @@ import {
   destination,
   duration,
   listenAddress,
+  mapped,
   matching,
   name,
   path,
   quantity,
+  Rejected,
   rate,
   size,
   taskSelection,
@@ -73,7 +75,7 @@ export const SETTINGS = {
   },
   processingGuarantee: {
     placeholder: 'GUARANTEE',
-    decode: choice('at_least_once', 'exactly_once_v2', 'exactly_once', 'auto').transform((word) =>
+    decode: mapped(choice('at_least_once', 'exactly_once_v2', 'exactly_once', 'auto'), (word) =>
       word === 'exactly_once' ? 'exactly_once_v2' : word,
     ),
     help: "Kafka's processing.guarantee: at_least_once, exactly_once_v2, or auto for what is valid under both",
@@ -185,7 +187,7 @@ export const SETTINGS = {
   },
   keepWithin: {
     placeholder: 'DURATION',
-    decode: duration.refine((ms) => ms >= KEEP_WITHIN_MS_MIN, 'is less than 1h'),
+    decode: mapped(duration, (ms) => (ms >= KEEP_WITHIN_MS_MIN ? ms : new Rejected('is less than 1h'))),
     fallback: '6h',
     help: 'superseded snapshots stay this long: time for readers to finish; at least 1h',
   },
@@ -215,7 +217,7 @@ export const SETTINGS = {
   },
   dryRun: {
     placeholder: undefined,
-    decode: choice('true', 'false').transform((word) => word === 'true'),
+    decode: mapped(choice('true', 'false'), (word) => word === 'true'),
     fallback: 'false',
     sources: ['flag'],
     help: 'print what would be done and do nothing',

@@ -22,7 +22,6 @@ const HOMES: Readonly<Record<string, string>> = {
   tar: 'transfer/archive.ts',
   pino: 'events/logger.ts',
   commander: 'cli/program.ts',
-  zod: 'setting-decoders.ts',
   yaml: 'effective-settings.ts',
   koffi: 'base/native.ts',
   '@aws-sdk/client-s3': 'storage/s3-client.ts',
