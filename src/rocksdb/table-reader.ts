@@ -51,13 +51,9 @@ export function readTable(file: Uint8Array): readonly TableEntry[] {
 }
 
 function readMetaindex(file: Uint8Array, footer: TableFooter): ReadonlyMap<string, BlockHandle> {
-  const meta = new Map<string, BlockHandle>();
-  for (const { key, value } of entriesOf(readBlock(file, footer, footer.metaindex))) {
-    const name = textOf(key);
-    if (name === 'rocksdb.range_del') throw new Failure('invalid', 'it has range deletions, which are not read');
-    meta.set(name, decodeHandle(new ByteReader(value)));
-  }
-  return meta;
+  const raw = pickEntries(readBlock(file, footer, footer.metaindex), META_BLOCKS);
+  if (raw.has('rocksdb.range_del')) throw new Failure('invalid', 'it has range deletions, which are not read');
+  return new Map([...raw].map(([name, value]) => [name, decodeHandle(new ByteReader(value))]));
 }
 
 interface Properties {
@@ -69,7 +65,7 @@ interface Properties {
 function readProperties(file: Uint8Array, footer: TableFooter, meta: ReadonlyMap<string, BlockHandle>): Properties {
   const handle = meta.get('rocksdb.properties');
   if (handle === undefined) throw new Failure('corrupt', 'it has no properties');
-  const raw = new Map([...entriesOf(readBlock(file, footer, handle))].map(({ key, value }) => [textOf(key), value]));
+  const raw = pickEntries(readBlock(file, footer, handle), PROPERTIES);
   const number = (name: string): number => new ByteReader(raw.get(name) ?? NOTHING).varint64(name);
 
   if (raw.has('rocksdb.external_sst_file.version')) {
@@ -88,6 +84,16 @@ function readProperties(file: Uint8Array, footer: TableFooter, meta: ReadonlyMap
     entries: number('rocksdb.num.entries'),
     dataBlocks: number('rocksdb.num.data.blocks'),
   };
+}
+
+/** By name; what nobody asks for takes no memory, however much there is of it. */
+function pickEntries(block: Uint8Array, names: ReadonlySet<string>): ReadonlyMap<string, Uint8Array> {
+  const picked = new Map<string, Uint8Array>();
+  for (const { key, value } of entriesOf(block)) {
+    const name = textOf(key);
+    if (names.has(name)) picked.set(name, value);
+  }
+  return picked;
 }
 
 /** An internal key ends with eight bytes: sequence number shifted by eight bits, and type, little-endian. */
@@ -132,6 +138,15 @@ function textOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
+const META_BLOCKS = new Set(['rocksdb.index', 'rocksdb.properties', 'rocksdb.range_del']);
+const PROPERTIES = new Set([
+  'rocksdb.block.based.table.index.type',
+  'rocksdb.comparator',
+  'rocksdb.external_sst_file.version',
+  'rocksdb.index.value.is.delta.encoded',
+  'rocksdb.num.data.blocks',
+  'rocksdb.num.entries',
+]);
 const NOTHING = new Uint8Array(0);
 /** kBinarySearch as a u32. */
 const BINARY_SEARCH = '00000000';
