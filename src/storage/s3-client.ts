@@ -203,6 +203,7 @@ interface ListedObjects {
         readonly LastModified?: Date | undefined;
       }[]
     | undefined;
+  readonly IsTruncated?: boolean | undefined;
   readonly NextContinuationToken?: string | undefined;
 }
 

@@ -81,6 +81,9 @@ function meaningOf(trouble: Trouble, place: Place): Meaning {
   const region = headers['x-amz-bucket-region'];
   if (status !== undefined && status >= 300 && status < 400) return elsewhere(region, place);
   if (status === 403) return denied(trouble);
+  if (message === 'Region is missing') {
+    return { words: 'no region is set', hint: '--s3-region, or AWS_REGION' };
+  }
   if (status === undefined)
     return { words: `${message || code}${message.includes(code) ? '' : ` (${code})`}`, ...networkHint(code, place) };
   return { words: `the server answered ${status}${code === 'Error' ? '' : ` ${code}`}: ${message}` };

@@ -35,9 +35,9 @@ export class S3Place {
     return `${this.#prefix}${key}`;
   }
 
-  /** The key in the store. */
-  shortKey(fullKey: string): string {
-    return fullKey.slice(this.#prefix.length);
+  /** The key in the store; undefined for what lies elsewhere in the bucket. */
+  shortKey(fullKey: string): string | undefined {
+    return fullKey.startsWith(this.#prefix) ? fullKey.slice(this.#prefix.length) : undefined;
   }
 
   /** Tries until it is done; throws the Failure when it has been tried often enough. `doing` completes "cannot". */

@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ManualClock } from '../../test/support/manual-clock.ts';
 import { makeAuthority } from '../../test/support/s3-server/certificate.ts';
@@ -418,14 +419,40 @@ test('what is no key of ours is left out of lists', async () => {
   expect(await keysOf(store)).toEqual(['k']);
 });
 
+test('a list over several pages is told to its end', async () => {
+  const { store } = await open({ server: { pageKeysMax: 3 } });
+  const keys = Array.from({ length: 10 }, (_, index) => `k${index}`);
+  for (const key of keys) await store.put(key, bytesBody(Buffer.from('x')), { signal });
+  expect(await keysOf(store)).toEqual(keys);
+});
+
+test('a list that does not say how it goes on is no list', async () => {
+  const page =
+    '<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>p/k</Key></Contents></ListBucketResult>';
+  const careless = createHttpServer((_, response) => response.end(page)).listen(0, '127.0.0.1');
+  onTestFinished(() => void careless.close());
+  await once(careless, 'listening');
+  const { store } = openAt(`http://127.0.0.1:${portOf(careless)}`, {});
+  expect(await failure(keysOf(store))).toMatchObject({
+    kind: 'unavailable',
+    message: expect.stringContaining('to its end'),
+  });
+});
+
+test('without an endpoint and a region nobody knows where to ask', async () => {
+  const { store } = openAt(undefined, {});
+  expect(await failure(keysOf(store))).toMatchObject({
+    message: 'cannot list objects in bucket bucket: no region is set',
+    hint: '--s3-region, or AWS_REGION',
+  });
+});
+
 test('a server that takes connections and says nothing is given up', async () => {
   const silent = createServer(() => undefined).listen(0, '127.0.0.1');
   onTestFinished(() => void silent.close());
   await once(silent, 'listening');
-  const address = silent.address();
-  const port = typeof address === 'object' ? address?.port : 0;
   for (const scheme of ['http', 'https']) {
-    const { store } = openAt(`${scheme}://127.0.0.1:${port}`, {
+    const { store } = openAt(`${scheme}://127.0.0.1:${portOf(silent)}`, {
       timeouts: { connectMs: 100, answerMs: 100, idleMs: 100 },
     });
     for (const call of verbsOf(store)) {
@@ -468,7 +495,7 @@ function openOn(server: S3Server, given: Given = {}): Opened {
   return openAt(server.endpoint, { bucket: server.bucket, ...given });
 }
 
-function openAt(endpoint: string, given: Given): Opened {
+function openAt(endpoint: string | undefined, given: Given): Opened {
   const clock = new ManualClock({ sleepsPass: true });
   const { bucket = 'bucket', prefix = 'p', timeouts, ca } = given;
   const unset = {
@@ -480,6 +507,11 @@ function openAt(endpoint: string, given: Given): Opened {
   };
   const world = { clock, random: seededRandom(1), ca, ...(timeouts === undefined ? {} : { timeouts }) };
   return { store: openS3Store({ bucket, prefix }, { endpoint, ...unset, ...given.options }, world), clock };
+}
+
+function portOf(server: Server): number {
+  const address = server.address();
+  return address === null || typeof address === 'string' ? 0 : address.port;
 }
 
 /** Each verb on its own, delete left out. */

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../base/clock.ts';
+import { Failure } from '../base/failure.ts';
 import type { Probe } from './conformance.ts';
 import { isObjectKey, objectKeySegments, objectPrefixParts } from './object-key.ts';
 import type { ObjectFacts, ObjectPage, ObjectStore } from './object-store.ts';
@@ -73,18 +74,25 @@ async function headObject(place: S3Place, key: string, signal: AbortSignal): Pro
 
 async function* listObjects(place: S3Place, prefix: string, signal: AbortSignal): AsyncGenerator<ObjectPage> {
   objectPrefixParts(prefix);
+  const doing = prefix === '' ? 'list objects' : `list ${prefix}`;
   for (let token: string | undefined; ; ) {
-    const { answer, exchange } = await place.repeat(prefix === '' ? 'list objects' : `list ${prefix}`, signal, () =>
+    const { answer, exchange } = await place.repeat(doing, signal, () =>
       place.client.list(place.fullKey(prefix), token, signal),
     );
-    const objects = (answer.Contents ?? []).flatMap(({ Key, Size, LastModified }) => {
-      const key = place.shortKey(Key ?? '');
-      return isObjectKey(key) ? [{ key, sizeBytes: Size ?? 0, modifiedMs: wholeSecondsMs(LastModified) }] : []; // Others are not ours.
+    const objects = (answer.Contents ?? []).flatMap(({ Key = '', Size, LastModified }) => {
+      const key = place.shortKey(Key);
+      if (key === undefined || !isObjectKey(key)) return []; // Not ours.
+      return [{ key, sizeBytes: Size ?? 0, modifiedMs: wholeSecondsMs(LastModified) }];
     });
     signal.throwIfAborted();
     yield { storeTimeMs: place.timeOf(exchange.head), objects };
     signal.throwIfAborted();
-    token = answer.NextContinuationToken;
-    if (token === undefined) return;
+    const next = answer.NextContinuationToken;
+    if (answer.IsTruncated !== true) return;
+    // What a list lacks may be taken for deleted.
+    if (next === undefined || next === token) {
+      throw new Failure('unavailable', `cannot ${doing} to its end: the server does not say how it goes on`);
+    }
+    token = next;
   }
 }
