@@ -33,7 +33,7 @@ function renderVerdict(tasks: readonly TaskStatus[], look: Look): string {
 /** `orders-0 of orders (lineage prod, at_least_once) is watching; the application runs` */
 function describeSelf(status: AgentStatus, look: Look): string {
   const { instance, application, lineage, guarantee, phase, applicationFound, dueMs, tasks } = status;
-  const next = dueMs === undefined || phase !== 'watching' ? '' : `; next look ${describeAge(look.nowMs - dueMs)}`;
+  const next = dueMs === undefined || phase !== 'watching' ? '' : `; next snapshot ${describeAge(look.nowMs - dueMs)}`;
   const isBlind = status.problems.some(({ area }) => area === 'settings');
   const missing = isBlind ? 'was not looked for' : NOT_FOUND;
   const found = applicationFound ? APPLICATION[String(status.applicationRunning)] : missing;
