@@ -7,7 +7,7 @@ import { type Capture, type CaptureOutcome, captureTask } from '../capture/captu
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
-import { findInstalledQuality, isAbout, type Recollection, recallTask } from '../repository/recall.ts';
+import { findInstalledQuality, isAbout, type Recollection, recallSeen, recallTask } from '../repository/recall.ts';
 import { parseFileName } from '../rocksdb/file-name.ts';
 import {
   type Guarantee,
@@ -120,7 +120,7 @@ export class Looks implements AsyncDisposable {
     }
     if (outcome.kind === 'refused') {
       // What a directory that would not hold still is known for stays known: a taint must not be forgotten over it.
-      const left = this.#memories.get(task) ?? this.#recollection.base?.seen.get(task);
+      const left = this.#memories.get(task) ?? recallSeen(this.#recollection, task);
       if (left !== undefined) this.#memories.set(task, left);
       return { kind: 'refused', why: outcome.why, judgement: undefined, capture: undefined };
     }

@@ -46,15 +46,23 @@ export async function readRestoreReport(
 }
 
 /** What is remembered of this very directory: of the last snapshot, or of its install. */
-export function recallTask({ base, report }: Recollection, sight: TaskSight): TaskMemory | undefined {
-  const remembered = base?.seen.get(sight.task);
-  const tainted = report !== undefined && isTaintedIn(report, sight);
-  // A restore may have seen it after the snapshot did: killed, with writes that no checkpoint covers.
-  if (remembered !== undefined && isAbout(remembered, sight)) return tainted ? { ...remembered, tainted } : remembered;
+export function recallTask(recollection: Recollection, sight: TaskSight): TaskMemory | undefined {
+  const remembered = recallSeen(recollection, sight.task);
+  if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
+  const { report } = recollection;
   if (report === undefined) return undefined;
+  const tainted = isTaintedIn(report, sight.task, sight.facts);
   const installed = findInstalledTask(report, sight);
   if (installed !== undefined) return { ...memoryOfInstalled(installed, report.timeMs), tainted };
   return tainted ? memoryOfTainted(sight, report.timeMs) : undefined;
+}
+
+/** What is remembered of a task that cannot be looked at now; whether it is about the directory that is there is open. */
+export function recallSeen({ base, report }: Recollection, task: string): TaskMemory | undefined {
+  const remembered = base?.seen.get(task);
+  if (remembered === undefined || report === undefined) return remembered;
+  // A restore may have seen it after the snapshot did: killed, with writes that no checkpoint covers.
+  return isTaintedIn(report, task, remembered) ? { ...remembered, tainted: true } : remembered;
 }
 
 /** The quality with which this directory was installed, while nobody has opened it since (Q8). */
@@ -68,8 +76,8 @@ export function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
   return memory.device === facts.device && memory.inode === facts.inode && memory.birthtimeNs === facts.birthtimeNs;
 }
 
-function isTaintedIn(report: RestoreReport, { task, facts }: TaskSight): boolean {
-  return report.taints.some((one) => one.task === task && one.device === facts.device && one.inode === facts.inode);
+function isTaintedIn(report: RestoreReport, task: string, of: Pick<TaskMemory, 'device' | 'inode'>): boolean {
+  return report.taints.some((one) => one.task === task && one.device === of.device && one.inode === of.inode);
 }
 
 /** Of a directory that a restore left as it was: nothing is known but that it is tainted. */
