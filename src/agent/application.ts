@@ -58,9 +58,12 @@ export class Application {
   async observe(nowMs: number): Promise<{ readonly hasEnded: boolean }> {
     const { files, askLock } = this.#world;
     this.#isFound = (await files.stat(this.directory))?.kind === 'directory';
-    const hasEnded = this.#noteLock(await askLock(this.directory), nowMs);
+    const lock = await askLock(this.directory);
+    const tasks = new Set(await listTasks(files, this.directory));
+    // All or nothing is noted: that it has ended is told once.
     const before = this.#tasks;
-    this.#tasks = new Set(await listTasks(files, this.directory));
+    this.#tasks = tasks;
+    const hasEnded = this.#noteLock(lock, nowMs);
     this.#noteWiped(findWiped({ before, now: this.#tasks, heldSinceMs: this.#heldSinceMs, nowMs }));
     return { hasEnded };
   }
