@@ -91,6 +91,11 @@ export class Sidecar implements AsyncDisposable {
   /** Tells it to end, as the kubelet does; its exit code. */
   async end(): Promise<number | null> {
     this.signal('SIGTERM');
+    return this.exitCode();
+  }
+
+  /** Once it has ended. */
+  async exitCode(): Promise<number | null> {
     await this.#exited;
     return this.#child.exitCode;
   }

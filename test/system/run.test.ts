@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Scenario } from '../support/scenario.ts';
+import { Sidecar } from '../support/sidecar.ts';
+import { warmstate } from '../support/warmstate.ts';
+
+const CLOSED = '3.9.2-alos-closed';
+const HOLDER = resolve(import.meta.dirname, '../support/bin/hold-lock.ts');
+/** Longer than a turn of the loop takes on a busy machine. */
+const A_WHILE_MS = 3000;
+
+interface Holder extends AsyncDisposable {
+  release(): Promise<void>;
+}
+
+/** An application, as far as its lock tells. */
+async function holdLock(scenario: Scenario): Promise<Holder> {
+  const path = join(scenario.applicationDirectory, '.lock');
+  await writeFile(path, '', { flag: 'a' });
+  const child = spawn(process.execPath, [HOLDER, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [said] = await once(child.stdout, 'data');
+  if (String(said) !== 'held\n') throw new Error(`the lock was ${said}`);
+  const exited = once(child, 'exit');
+  const release = async (): Promise<void> => {
+    child.stdin.end();
+    await exited;
+  };
+  return { release, [Symbol.asyncDispose]: release };
+}
+
+async function newestRecord(scenario: Scenario): Promise<{ readonly state: string; readonly newest?: number }> {
+  const [path = ''] = (await scenario.objects('records')).slice(-1);
+  return JSON.parse(await readFile(path, 'utf8'));
+}
+
+function published(sidecar: Sidecar, trigger: string): Promise<unknown> {
+  return sidecar.logged('snapshot-finished', (line) => line['trigger'] === trigger && line['result'] === 'published');
+}
+
+test('SIGTERM waits for the application, a second one changes nothing, and the end is exit 0 with everything stored', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await using application = await holdLock(scenario);
+  await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
+  await published(sidecar, 'interval');
+  sidecar.signal('SIGTERM');
+  await sidecar.logged('phase-changed', ({ phase }) => phase === 'finishing');
+  sidecar.signal('SIGTERM');
+  await delay(A_WHILE_MS);
+  expect([sidecar.isAlive, (await newestRecord(scenario)).state]).toEqual([true, 'alive']);
+  await scenario.moveOffsets('0_0', 7);
+  const ended = sidecar.end();
+  await application.release();
+  expect(await ended).toBe(0);
+  expect(sidecar.log.at(-1)).toMatchObject({ event: 'snapshot-finished', trigger: 'final', result: 'published' });
+  expect(sidecar.other).toEqual([]);
+  expect(await newestRecord(scenario)).toMatchObject({ state: 'sealed' });
+
+  const hashes = await scenario.hashes();
+  await scenario.loseDisk();
+  await scenario.restore();
+  expect(await scenario.hashes()).toEqual(hashes);
+});
+
+test('SIGINT twice, from somebody who waits at a terminal, ends it at once', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await using _application = await holdLock(scenario);
+  await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
+  await published(sidecar, 'interval');
+  sidecar.signal('SIGINT');
+  await sidecar.logged('phase-changed', ({ phase }) => phase === 'finishing');
+  expect(sidecar.isAlive).toBe(true);
+  sidecar.signal('SIGINT');
+  expect(await sidecar.exitCode()).toBe(130);
+  expect((await newestRecord(scenario)).state).toBe('alive');
+});
+
+test('a new checkpoint is seen by the watch, and an application that dies is followed by a snapshot', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await using first = await holdLock(scenario);
+  await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
+  await published(sidecar, 'interval');
+  await scenario.moveOffsets('0_0', 7);
+  await sidecar.until('it is pending', async () =>
+    (await sidecar.metric('warmstate_task_pending{task="0_0"}')) === 1 ? true : undefined,
+  );
+  await first.release();
+  await sidecar.logged('application-ended');
+  await sidecar.until('it is stored', async () =>
+    (await sidecar.metric('warmstate_task_pending{task="0_0"}')) === 0 ? true : undefined,
+  );
+  await using _second = await holdLock(scenario);
+  await sidecar.logged('application-started');
+});
+
+test('a snapshot beside a living run is done by it, with what it knows', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
+  await published(sidecar, 'interval');
+  await scenario.moveOffsets('0_0', 7);
+  const listen = ['--listen', `127.0.0.1:${await sidecar.port()}`];
+  const { code, stdout } = await warmstate(['snapshot', ...scenario.flags, ...listen]);
+  const result = JSON.parse(stdout);
+  expect([code, result.snapshot]).toEqual([0, expect.stringMatching(/\/2$/)]);
+  expect(await published(sidecar, 'request')).toMatchObject({ snapshot: result.snapshot });
+  expect((await scenario.objects('records')).length).toBe(1);
+  expect(await sidecar.end()).toBe(0);
+});
