@@ -14,9 +14,11 @@ export default defineConfig({
           name: 's3',
           include: ['test/s3/**/*.test.ts'],
           env: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'testtest', AWS_EC2_METADATA_DISABLED: 'true' },
-          testTimeout: 120_000,
+          testTimeout: 300_000,
           hookTimeout: 600_000,
           fileParallelism: false,
+          // Programs in trouble mostly wait.
+          maxConcurrency: 16,
         },
       },
       {

@@ -76,23 +76,24 @@ export class Scenario implements AsyncDisposable {
 
   /** The settings of both commands on the command line. */
   get flags(): readonly string[] {
-    const flags = {
-      'state-dir': this.stateDir,
-      'application-id': APPLICATION,
-      'processing-guarantee': 'at_least_once',
-      destination: `file://${this.repositoryDir}`,
-      instance: 'pod-0',
-      lineage: 'test',
-      output: 'json',
-    };
-    return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
+    return Object.entries(this.#settings).flatMap(([flag, value]) => [`--${flag}`, value]);
   }
 
-  async snapshot(choices: Choices & { readonly maxAgeMs?: number } = {}): Promise<SnapshotResult> {
+  /** The same for any command, in the environment. */
+  get environment(): Readonly<Record<string, string>> {
+    const settings = Object.entries(this.#settings);
+    return Object.fromEntries(
+      settings.map(([flag, value]) => [`WARMSTATE_${flag.toUpperCase().replaceAll('-', '_')}`, value]),
+    );
+  }
+
+  async snapshot(
+    choices: Choices & { readonly maxAgeMs?: number; readonly compression?: 'zstd' | 'none' } = {},
+  ): Promise<SnapshotResult> {
     return takeSnapshot(
       {
         ...this.#who(choices),
-        compression: 'zstd',
+        compression: choices.compression ?? 'zstd',
         concurrency: 4,
         maxAgeMs: choices.maxAgeMs ?? 23 * HOUR_MS,
         keepWithinMs: 6 * HOUR_MS,
@@ -158,14 +159,7 @@ export class Scenario implements AsyncDisposable {
 
   /** sha256 of everything that travels, by path below the state directory. */
   async hashes(): Promise<Readonly<Record<string, string>>> {
-    const hashes: Record<string, string> = {};
-    for (const path of await listFiles(this.stateDir)) {
-      if (travels(path))
-        hashes[path] = createHash('sha256')
-          .update(await readFile(join(this.stateDir, path)))
-          .digest('hex');
-    }
-    return hashes;
+    return hashesOf(this.stateDir);
   }
 
   /** Files of the repository below a folder (`data`, `snapshots`, `records`), absolute, sorted. */
@@ -176,6 +170,18 @@ export class Scenario implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#directory[Symbol.asyncDispose]();
+  }
+
+  get #settings(): Readonly<Record<string, string>> {
+    return {
+      'state-dir': this.stateDir,
+      'application-id': APPLICATION,
+      'processing-guarantee': 'at_least_once',
+      destination: `file://${this.repositoryDir}`,
+      instance: 'pod-0',
+      lineage: 'test',
+      output: 'json',
+    };
   }
 
   #who(choices: Choices) {
@@ -214,6 +220,18 @@ export class Scenario implements AsyncDisposable {
       signal: choices.signal ?? new AbortController().signal,
     } as const;
   }
+}
+
+/** sha256 of everything that travels, by path below a state directory. */
+export async function hashesOf(stateDir: string): Promise<Readonly<Record<string, string>>> {
+  const hashes: Record<string, string> = {};
+  for (const path of await listFiles(stateDir)) {
+    if (!travels(path)) continue;
+    hashes[path] = createHash('sha256')
+      .update(await readFile(join(stateDir, path)))
+      .digest('hex');
+  }
+  return hashes;
 }
 
 export async function listFiles(directory: string): Promise<readonly string[]> {

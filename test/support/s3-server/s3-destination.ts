@@ -8,3 +8,16 @@ export function openStoreOn(server: Omit<TestServer, keyof AsyncDisposable>, pre
   const options = { endpoint, region, pathStyle: true, sse: undefined, kmsKeyId: undefined, storageClass: undefined };
   return openS3Store({ bucket, prefix }, options, { clock: systemClock, random: systemRandom });
 }
+
+/** The same for the program, in its environment. */
+export function destinationOn(
+  server: Omit<TestServer, keyof AsyncDisposable>,
+  prefix: string,
+): Readonly<Record<string, string>> {
+  return {
+    WARMSTATE_DESTINATION: `s3://${server.bucket}/${prefix}`,
+    WARMSTATE_S3_ENDPOINT: server.endpoint,
+    AWS_ACCESS_KEY_ID: server.identity.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: server.identity.secretAccessKey,
+  };
+}
