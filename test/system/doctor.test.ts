@@ -25,7 +25,9 @@ interface Circumstances {
 
 /** Runs `doctor --output json` as a pod would. */
 async function doctor(args: readonly string[], { env = {}, prepare, uid }: Circumstances = {}): Promise<Said> {
-  const line = [process.execPath, MAIN, 'doctor', '--output', 'json', ...args];
+  await using repository = await openTempDirectory();
+  const store = ['--destination', `file://${repository.path}`];
+  const line = [process.execPath, MAIN, 'doctor', '--output', 'json', ...store, ...args];
   const confined = [
     'unshare',
     '--user',
