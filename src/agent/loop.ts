@@ -255,8 +255,10 @@ export class Loop implements Agent {
 
   async #lookAtTrial(): Promise<void> {
     if (this.#isEnding) return;
-    const { epoch } = this.#publisher;
-    const finding = await this.#trial?.look(this.#application.lock, epoch?.earlierTrial);
+    const earlier = this.#publisher.epoch?.earlierTrial;
+    // Known only once storage has answered: what was seen by then is of a trial that was over.
+    if (earlier?.state === 'confirmed') this.#troubles.end('trial');
+    const finding = await this.#trial?.look(this.#application.lock, earlier);
     if (finding === undefined) return;
     this.#publisher.note({ trial: finding.trial });
     if (finding.problem === undefined) this.#troubles.end('trial');

@@ -1,6 +1,7 @@
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AgentScenario } from '../../test/support/agent-scenario.ts';
 import { ManualClock } from '../../test/support/manual-clock.ts';
 import { archivedFile, sampleEntry, sampleRecord } from '../../test/support/sample-documents.ts';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
@@ -8,9 +9,10 @@ import { openTempDirectory, type TempDirectory } from '../../test/support/temp-d
 import { realFiles } from '../base/file-access.ts';
 import type { Event } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
-import { encodeRecord, type Trial } from '../repository/record.ts';
+import { type EpochRecord, encodeRecord, type Trial } from '../repository/record.ts';
 import { listRepository, openRepository } from '../repository/repository.ts';
 import type { InstalledTask, RestoreReport } from '../repository/restore-result.ts';
+import { judgeTrial } from '../repository/trial.ts';
 import { bytesBody } from '../storage/object-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import { ApplicationTrial, recallTrial, type TrialFinding } from './trial.ts';
@@ -220,4 +222,79 @@ test('what processes of this instance saw before this one is recalled, since the
     lockLost: 2,
   });
   expect(await recallTrial(repository, listing, { ...of, restoreEpoch: undefined })).toBeUndefined();
+});
+
+describe('beside an agent', () => {
+  /** Captured, lost and restored; the application opens a store at once. */
+  async function openRestored(): Promise<AgentScenario> {
+    const scene = await AgentScenario.open('3.9.2-alos-closed');
+    const choices = { store: scene.store, clock: scene.clock };
+    await scene.disk.snapshot(choices);
+    await scene.disk.loseDisk();
+    await scene.disk.restore(choices);
+    const store = join(scene.disk.applicationDirectory, '0_0/rocksdb/agg');
+    const [manifest = ''] = (await readdir(store)).filter((name) => name.startsWith('MANIFEST'));
+    await copyFile(join(store, manifest), join(store, 'MANIFEST-900000'));
+    await writeFile(join(store, 'CURRENT'), 'MANIFEST-900000\n');
+    await writeFile(join(store, 'LOCK'), '');
+    return scene;
+  }
+
+  const trialOf = (scene: AgentScenario): EpochRecord['trial'] =>
+    scene.records().findLast(({ role }) => role === 'run')?.trial;
+
+  test('a confirmation comes into its record, which names the restore, and the next sidecar asks no more', async () => {
+    await using scene = await openRestored();
+    const restored = scene.records().find(({ role }) => role === 'restore');
+    scene.start();
+    await scene.pass(70_000);
+    expect(trialOf(scene)).toMatchObject({ state: 'confirmed', lockTaken: 1, lockLost: 0 });
+    expect(scene.records().at(-1)?.after).toBe(restored?.epoch);
+    await scene.kill();
+    scene.start();
+    await scene.pass(3000);
+    for (let i = 0; i < 3; i++) {
+      scene.lock = 'stopped';
+      await scene.pass(12_000);
+      scene.lock = 'running';
+      await scene.pass(3000);
+    }
+    expect(trialOf(scene)?.lockLost ?? 0).toBe(0);
+    expect(scene.status.problems).toEqual([]);
+    expect(judgeTrial(scene.records(), restored?.epoch ?? '')?.state).toBe('confirmed');
+  });
+
+  test('a failure is a problem until the application lives after all, also where storage hears of it late', async () => {
+    await using scene = await openRestored();
+    scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    for (let i = 0; i < 2; i++) {
+      scene.lock = 'stopped';
+      await scene.pass(12_000);
+      scene.lock = 'running';
+      await scene.pass(3000);
+    }
+    const ofTrial = () => scene.status.problems.filter(({ area }) => area === 'trial');
+    expect(ofTrial()).toMatchObject([{ message: expect.stringContaining('ended 2 times') }]);
+    scene.store.heal();
+    await scene.until('storage hears of it', () => trialOf(scene)?.state === 'failed');
+    await scene.pass(70_000);
+    expect(ofTrial()).toEqual([]);
+    expect(trialOf(scene)).toMatchObject({ state: 'confirmed', lockLost: 2 });
+  });
+
+  test('the end of the pod adds nothing', async () => {
+    await using scene = await openRestored();
+    scene.start();
+    await scene.pass(3000);
+    scene.lock = 'stopped';
+    await scene.pass(2000);
+    scene.lock = 'running';
+    await scene.pass(3000);
+    scene.lock = 'stopped';
+    await scene.pass(3000);
+    await scene.end();
+    expect(trialOf(scene)).toMatchObject({ state: 'undecided', lockTaken: 2, lockLost: 1 });
+  });
 });
