@@ -3,6 +3,7 @@ import { ManualClock } from '../test/support/manual-clock.ts';
 import { systemRandom } from './base/clock.ts';
 import { Failure } from './base/failure.ts';
 import { refuseRestore } from './cli/restore.ts';
+import type { Emit } from './events/event.ts';
 import { type Commands, invoke, type World } from './invocation.ts';
 import { settingsOf } from './settings.ts';
 
@@ -17,6 +18,7 @@ interface CallOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   readonly isTerminal?: boolean;
+  readonly clock?: ManualClock;
 }
 
 async function call(line: string, options: CallOptions = {}): Promise<Called> {
@@ -34,7 +36,7 @@ async function call(line: string, options: CallOptions = {}): Promise<Called> {
     readFile: async () => {
       throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' });
     },
-    clock: new ManualClock({ startMs: Date.UTC(2026, 10, 22, 23, 41, 7) }),
+    clock: options.clock ?? new ManualClock({ startMs: Date.UTC(2026, 10, 22, 23, 41, 7) }),
     random: systemRandom,
     signal: options.signal ?? new AbortController().signal,
     endGracefully: () => new AbortController().signal,
@@ -141,6 +143,24 @@ test('warnings and events go to standard error, as json where nobody looks', asy
   expect((await call(`${LIST} --log-level warn --log-format text`, { commands, env })).stderr).toBe(
     '23:41:07 warn  WARMSTATE_FOO in the environment is not a setting\n',
   );
+});
+
+test('beside a run nobody waits: what moves bytes for long says so every five minutes, elsewhere every ten seconds', async () => {
+  const clock = new ManualClock();
+  const work = async (emit: Emit): Promise<number> => {
+    for (let second = 0; second <= 300; second += 10) {
+      emit({ kind: 'work-done', work: 'upload', bytes: 1 });
+      await clock.advance(10_000);
+    }
+    return 0;
+  };
+  const commands: Commands = {
+    ...list((_settings, { emit }) => work(emit)),
+    run: { run: (_settings, { emit }) => work(emit) },
+  };
+  const linesOf = async (line: string) => (await call(line, { commands, clock })).stderr.split('\n').length - 1;
+  const run = 'run --application-id orders --destination file:///r --lineage prod --processing-guarantee auto';
+  expect([await linesOf(LIST), await linesOf(run)]).toEqual([30, 1]);
 });
 
 test('on a terminal the bar is gone when the command ends, however it ends', async () => {

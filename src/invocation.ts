@@ -90,6 +90,7 @@ export async function invoke(argv: readonly string[], commands: Commands, world:
 const HELP_COLUMNS_MAX = 120;
 
 interface Call {
+  readonly command: CommandName;
   readonly operands: readonly string[];
   readonly flags: Flags;
   readonly world: World;
@@ -119,15 +120,19 @@ async function runDoctor(doctor: Diagnosis | undefined, call: Call): Promise<num
 
 function openContext(
   { logLevel = 'info', logFormat = 'auto' }: { readonly logLevel?: LogLevel; readonly logFormat?: LogFormat },
-  { world, operands }: Call,
+  { world, operands, command }: Call,
   output: AsyncDisposableStack,
 ): CommandContext {
-  const emit = openLog({ level: logLevel, format: logFormat, world, output });
+  const emit = openLog({ level: logLevel, format: logFormat, command, world, output });
   const { clock, random, signal, endGracefully, stdout, env: proxies } = world;
   const look = () => ({ columns: stdout.columns(), hasColour: stdout.hasColour, nowMs: clock.nowMs() });
   const report = (error: unknown): void => void printError(error, world);
   return { operands, clock, random, proxies, emit, signal, endGracefully, look, report, print: stdout.write };
 }
+
+/** Who waits for a command wants to see that it goes on; beside a `run` nobody waits. */
+const PROGRESS_MS = 10_000;
+const PROGRESS_OF_RUN_MS = 300_000;
 
 type LogFormat = SettingsOf<'list'>['logFormat'];
 
@@ -135,6 +140,7 @@ type LogFormat = SettingsOf<'list'>['logFormat'];
 function openLog(options: {
   readonly level: LogLevel;
   readonly format: LogFormat;
+  readonly command: CommandName;
   readonly world: World;
   readonly output: AsyncDisposableStack;
 }): Emit {
@@ -149,7 +155,8 @@ function openLog(options: {
     return fanOut([createLogger({ ...logger, write: bar.writeLine }), bar.emit]);
   }
   const log = createLogger({ ...logger, write: stderr.write });
-  return fanOut([log, createProgressNotices(clock, log)]);
+  const everyMs = options.command === 'run' ? PROGRESS_OF_RUN_MS : PROGRESS_MS;
+  return fanOut([log, createProgressNotices({ clock, everyMs }, log)]);
 }
 
 function fanOut(listeners: readonly Emit[]): Emit {

@@ -85,7 +85,7 @@ test('no bar is wider than the terminal or says more than there is', async () =>
 test('without a terminal, long work is a notice every ten seconds', async () => {
   const clock = new ManualClock();
   const notices: Event[] = [];
-  const emit = createProgressNotices(clock, (event) => void notices.push(event));
+  const emit = createProgressNotices({ clock, everyMs: 10_000 }, (event) => void notices.push(event));
   emit(announced(100 * MIB));
   for (let second = 1; second <= 25; second++) {
     await clock.advance(1_000);
@@ -114,7 +114,7 @@ test('without a terminal, long work is a notice every ten seconds', async () => 
 test('short work is no notice', async () => {
   const clock = new ManualClock();
   const notices: Event[] = [];
-  const emit = createProgressNotices(clock, (event) => void notices.push(event));
+  const emit = createProgressNotices({ clock, everyMs: 10_000 }, (event) => void notices.push(event));
   for (let round = 0; round < 5; round++) {
     emit(announced(MIB));
     await clock.advance(9_000);

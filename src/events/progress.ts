@@ -18,7 +18,6 @@ interface BarOptions {
 }
 
 const REDRAW_MS = 100;
-const LOG_INTERVAL_MS = 10_000;
 /** The rate is that of the last seconds: what came before says little about the time that is left. */
 const RATE_WINDOW_MS = 15_000;
 const SAMPLE_MS = 500;
@@ -52,8 +51,9 @@ export function createProgressBar({ clock, columns, write }: BarOptions): Progre
   };
 }
 
-/** Where no terminal is: one notice every ten seconds while work is going on. */
-export function createProgressNotices(clock: Clock, emit: Emit): Emit {
+/** Where no terminal is: one notice every so often while work is going on. */
+export function createProgressNotices(options: { readonly clock: Clock; readonly everyMs: number }, emit: Emit): Emit {
+  const { clock, everyMs } = options;
   const meter = createMeter(clock);
   let saidAtMs: number | undefined;
   return (event) => {
@@ -65,7 +65,7 @@ export function createProgressNotices(clock: Clock, emit: Emit): Emit {
     }
     const nowMs = clock.monotonicMs();
     saidAtMs ??= nowMs;
-    if (nowMs - saidAtMs < LOG_INTERVAL_MS) return;
+    if (nowMs - saidAtMs < everyMs) return;
     saidAtMs = nowMs;
     const { work, doneBytes, totalBytes } = state;
     emit({
