@@ -38,8 +38,6 @@ export class BucketClient {
       forcePathStyle: pathStyle ?? endpoint !== undefined,
       requestHandler: this.#transport,
       maxAttempts: 1,
-      // Every PUT of 2 MiB and more would wait for a `100 Continue` on a connection of its own.
-      expectContinueHeader: false,
       // Many compatible servers refuse the checksums that the SDK adds by itself.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',

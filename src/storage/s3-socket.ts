@@ -125,7 +125,7 @@ class PlainSocket {
   readonly #timeouts: Timeouts;
   readonly #spare: Block[] = [];
   #filling = newBlock();
-  /** The block that the next read was told to fill: it is told before we know whether blocks move on. */
+  /** The block that the next read was told to fill: Node asks where to before it is known whether blocks move on. */
   #target = this.#filling;
   #full: Block | undefined;
   #lent: Block | undefined;
