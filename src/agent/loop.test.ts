@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
 import { Failure } from '../base/failure.ts';
+import { filesOfEntry } from '../repository/document.ts';
 
 const CLOSED = '3.9.2-alos-closed';
 const INTERVAL_MS = 5 * 60_000;
@@ -61,6 +62,14 @@ describe('while the application runs', () => {
     expect(scene.records().map(({ role, state, newest }) => [role, state, newest])).toEqual([
       ['run', 'alive', second?.n],
     ]);
+    // What the task that went on still has lies in the repository, sent by this very epoch.
+    const [another = [], others = []] = [true, false].map((isMoved) =>
+      (second?.entries ?? []).filter(({ task }) => (task === '0_1') === isMoved).flatMap(filesOfEntry),
+    );
+    const kept = another.filter(({ objects }) => objects.some(({ key }) => /\/data\/[^/]+\/0*1-/.test(key)));
+    expect(kept.length).toBeGreaterThan(0);
+    const reusedBytes = [...kept, ...others].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    expect(scene.rounds.map((round) => round.reusedBytes)).toEqual([0, reusedBytes]);
   });
 
   test('tasks appear, go and come back, and the directory itself need not be there yet', async () => {

@@ -1,7 +1,7 @@
 import type { Capture } from '../capture/capture.ts';
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
-import { formatSnapshotName } from '../repository/keys.ts';
+import { formatSnapshotName, parseKey } from '../repository/keys.ts';
 import { recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask } from '../repository/restore-result.ts';
@@ -262,9 +262,13 @@ export class Round {
     await this.#release();
   }
 
-  /** Sent ahead in this very round, rather than found in the repository. */
+  /** Sent ahead in this very round, rather than found in the repository: an epoch finds what its earlier rounds sent. */
   #wasSentNow({ objects }: Pick<StoredFile, 'objects'>): boolean {
-    return objects.some(({ key }) => key.includes(`/data/${this.#attempt.name.epoch}/`));
+    const { epoch, n } = this.#attempt.name;
+    return objects.some(({ key }) => {
+      const parsed = parseKey(key);
+      return parsed?.kind === 'data' && parsed.name.epoch === epoch && parsed.name.n === n;
+    });
   }
 
   async #release(): Promise<void> {

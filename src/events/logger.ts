@@ -48,7 +48,8 @@ function entryOf(event: Event): Entry | undefined {
     }
     case 'snapshot-finished': {
       const { kind, snapshot, durationMs, ...facts } = event;
-      const level = event.result === 'failed' ? 'warn' : event.result === 'unchanged' ? 'debug' : 'info';
+      const isIdle = event.result === 'unchanged' && event.trigger === 'interval';
+      const level = event.result === 'failed' ? 'warn' : isIdle ? 'debug' : 'info';
       const named = snapshot === undefined ? {} : { snapshot };
       const all = { ...named, ...facts, durationMs: Math.round(durationMs) };
       return { level, event: kind, message: `snapshot ${event.result}`, facts: all };
