@@ -7,6 +7,7 @@ import { listRepository, loadRecords, openRepository } from '../../src/repositor
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { openWriter } from '../../src/repository/writer.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
+import { Killed, mortalDisk } from '../support/mortal-disk.ts';
 import { Pod } from '../support/pod.ts';
 import { APPLICATION, Scenario } from '../support/scenario.ts';
 import { warmstate } from '../support/warmstate.ts';
@@ -141,6 +142,31 @@ describe('a restore that runs again on the same volume', () => {
     await scenario.moveOffsets('0_1', 7);
     expect(decisions(await scenario.restore())).toEqual({ ...all('cold: quarantined'), '0_1': 'local' });
     expect(Object.keys(await scenario.hashes()).every((path) => path.startsWith(`${APPLICATION}/0_1/`))).toBe(true);
+  });
+
+  test('takes a directory away whole or not at all, wherever it is killed, and the next one ends the same', async () => {
+    for (let steps = 0; ; steps++) {
+      await using scenario = await Scenario.open(CLOSED);
+      await scenario.snapshot();
+      await live(scenario, 'pod-0', failed);
+      const whole = await scenario.hashes();
+      await scenario.restore();
+      await say(scenario, failed);
+      const disk = mortalDisk(scenario.stateDir, steps);
+      await scenario.restore({ disk }).catch((error: unknown) => {
+        if (!(error instanceof Killed || error instanceof SuppressedError)) throw error;
+      });
+      const left = await scenario.hashes();
+      for (const task of TASKS) {
+        const paths = Object.keys(whole).filter((path) => path.startsWith(`${APPLICATION}/${task}/`));
+        const kept = paths.filter((path) => left[path] === whole[path]);
+        expect([0, paths.length]).toContain(kept.length);
+      }
+      const again = decisions(await scenario.restore());
+      expect(Object.values(again).filter((word) => word !== 'cold: quarantined')).toEqual([]);
+      expect(await scenario.hashes()).toEqual({});
+      if (!disk.isDead()) break;
+    }
   });
 
   test('leaves alone what the application was seen to live with, whatever happens to it later', async () => {
