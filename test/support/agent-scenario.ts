@@ -18,7 +18,7 @@ const HOUR_MS = 3_600_000;
 /** The clock of the story runs ahead of the machine's: what is written on the way never has a stamp of the future. */
 const AHEAD_MS = 10 * 60_000;
 /** As long as the machine may take for something that the story does in no time. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const STEP_MS = 250;
 
 type Finished = Extract<Event, { kind: 'snapshot-finished' }>;
@@ -40,6 +40,7 @@ export class AgentScenario implements AsyncDisposable {
   readonly events: Event[] = [];
   /** Files and directories that were opened. */
   opened = 0;
+  #filesInUse = 0;
   lock: ApplicationState = 'running';
   #life: Life | undefined;
 
@@ -134,8 +135,8 @@ export class AgentScenario implements AsyncDisposable {
     const patience = AbortSignal.timeout(PATIENCE_MS);
     while (!isSo()) {
       if (patience.aborted) throw new Error(`in vain: ${what}; ${JSON.stringify(this.events.slice(-5))}`);
+      await this.#atRest(patience);
       await this.clock.advance(STEP_MS);
-      await delay(1);
     }
     if (this.#life?.error !== undefined) throw this.#life.error;
   }
@@ -187,16 +188,38 @@ export class AgentScenario implements AsyncDisposable {
     await this.disk[Symbol.asyncDispose]();
   }
 
+  /** No time of the story goes by while the machine works on files, however slow it is. */
+  async #atRest(patience: AbortSignal): Promise<void> {
+    do await delay(1);
+    while (this.#filesInUse > 0 && !patience.aborted);
+  }
+
   #keys(folder: string): readonly string[] {
     return this.store.keys().filter((key) => key.includes(folder));
   }
 
   #counted(files: FileAccess): FileAccess {
+    const used = async <T>(work: Promise<T>): Promise<T> => {
+      this.#filesInUse += 1;
+      try {
+        return await work;
+      } finally {
+        this.#filesInUse -= 1;
+      }
+    };
     return {
-      ...files,
+      list: (path) => used(files.list(path)),
+      stat: (path) => used(files.stat(path)),
       hold: async (path) => {
         this.opened += 1;
-        return files.hold(path);
+        const held = await used(files.hold(path));
+        if (held === undefined) return undefined;
+        return {
+          facts: held.facts,
+          stat: () => used(held.stat()),
+          read: (buffer, position) => used(held.read(buffer, position)),
+          [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
+        };
       },
     };
   }
