@@ -177,7 +177,10 @@ function createFace(
         .requestSnapshot('pre_stop')
         .catch(() => undefined),
     identity: parts.identity,
-    report: context.report,
+    report: (error) => {
+      const stack = error instanceof Error ? (error.stack ?? '') : '';
+      emit({ kind: 'notice', name: 'request-broke', level: 'error', message: messageOf(error), facts: { stack } });
+    },
   };
   return {
     emit,

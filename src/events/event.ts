@@ -56,6 +56,7 @@ export const NOTICE_NAMES = [
   'record-contradicted',
   'record-not-written',
   'record-unreadable',
+  'request-broke',
   'restore-report-unreadable',
   'setting-doubtful',
   'snapshot-delegated',

@@ -94,6 +94,28 @@ test.each(['json', 'text'] as const)('in %s, what is less urgent than the level 
   expect([count('debug'), count('info'), count('warn'), count('error')]).toEqual([7, 5, 2, 1]);
 });
 
+test.each([
+  ['interval', 'published', 'info'],
+  ['interval', 'unchanged', 'debug'],
+  ['final', 'unchanged', 'info'],
+  ['interval', 'failed', 'debug'], // It is made again; the problem is said once.
+  ['request', 'failed', 'warn'],
+  ['final', 'failed', 'warn'],
+] as const)('a round by %s that is %s is %s', (trigger, result, level) => {
+  const lines: string[] = [];
+  const clock = new ManualClock();
+  const emit = createLogger({
+    format: 'json',
+    level: 'debug',
+    hasColour: false,
+    clock,
+    write: (line) => void lines.push(line),
+  });
+  const amounts = { tasks: 1, uploadedBytes: 0, reusedBytes: 0, durationMs: 1 };
+  emit({ kind: 'snapshot-finished', trigger, result, snapshot: undefined, ...amounts });
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level, trigger, result });
+});
+
 test('colours mark what is out of the ordinary', () => {
   const [info, warn] = linesOf({ format: 'text', level: 'info', hasColour: true });
   expect([info, warn]).toEqual([

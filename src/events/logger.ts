@@ -48,8 +48,7 @@ function entryOf(event: Event): Entry | undefined {
     }
     case 'snapshot-finished': {
       const { kind, snapshot, durationMs, ...facts } = event;
-      const isIdle = event.result === 'unchanged' && event.trigger === 'interval';
-      const level = event.result === 'failed' ? 'warn' : isIdle ? 'debug' : 'info';
+      const level = levelOfRound(event);
       const named = snapshot === undefined ? {} : { snapshot };
       const all = { ...named, ...facts, durationMs: Math.round(durationMs) };
       return { level, event: kind, message: `snapshot ${event.result}`, facts: all };
@@ -62,6 +61,12 @@ function entryOf(event: Event): Entry | undefined {
     case 'work-finished':
       return undefined;
   }
+}
+
+/** An interval round that fails is made again, and again: what it fails of is a problem, which is said once. */
+function levelOfRound({ result, trigger }: Extract<Event, { kind: 'snapshot-finished' }>): LogLevel {
+  if (trigger === 'interval' && result !== 'published') return 'debug';
+  return result === 'failed' ? 'warn' : 'info';
 }
 
 function jsonLines({ level, clock, write }: LoggerOptions): (entry: Entry) => void {
