@@ -42,7 +42,7 @@ function mortalStore(store: ObjectStore, death: { readonly after: number; readon
 /** Hashes of what travels, by task and path. */
 async function statesOf(scene: AgentScenario): Promise<ReadonlyMap<string, string>> {
   const byTask = Map.groupBy(Object.entries(await scene.disk.hashes()), ([path]) => path.split('/')[1] ?? '');
-  return new Map([...byTask].map(([task, files]) => [task, JSON.stringify(files.sort())]));
+  return new Map([...byTask].map(([task, files]) => [task, JSON.stringify(files)]));
 }
 
 /** Everything that is offered, filled into the emptied directory. */
@@ -118,7 +118,7 @@ describe('after a restore', () => {
     await scene.untilRounds(2);
     expect([scene.rounds[1]?.uploadedBytes, writes(scene, from)]).toEqual([
       0,
-      ['records/E.json', 'snapshots/E/00000001.json.zst', 'records/E.json'],
+      ['snapshots/E/00000001.json.zst', 'records/E.json'],
     ]);
     expect(scene.status.restore).toMatchObject({
       outcome: 'restored',
