@@ -11,19 +11,15 @@ import { Application } from './application.ts';
 import type { EpochResult } from './epoch.ts';
 import type { DiskSpace } from './pin-limit.ts';
 import { Publisher } from './publisher.ts';
+import { Requests } from './requests.ts';
 import { type Due, jitteredMs, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import { TaskViews } from './task-views.ts';
 import { ApplicationTrial } from './trial.ts';
 import { Troubles } from './troubles.ts';
-import { Wake } from './wake.ts';
+import { aborting, Wake } from './wake.ts';
 import type { TaskWatcher } from './watcher.ts';
-
-interface SnapshotRequest {
-  readonly trigger: 'request' | 'pre_stop';
-  readonly resolve: (result: SnapshotResult) => void;
-  readonly reject: (reason: unknown) => void;
-}
+import { freshlyInstalled } from './wipe.ts';
 
 /** All tasks are looked through this often: what no watch tells. */
 const SWEEP_MS = 10_000;
@@ -37,8 +33,6 @@ const STILL_MS = 5000;
 const GRACE_MS_DEFAULT = 30_000;
 /** Of a known grace period so much is left for the process to end. */
 const GRACE_MARGIN_MS = 2000;
-/** From the end of a restore to the start of its application. */
-const FRESH_RESTORE_MS = 10 * 60_000;
 /** Between tries at the last snapshot, at most. */
 const LAST_RETRY_MS = 2000;
 
@@ -53,9 +47,9 @@ export class Loop implements Agent {
   readonly #publisher: Publisher;
   readonly #views = new TaskViews();
   readonly #wake = new Wake();
+  readonly #requests = new Requests();
   /** Aborts whatever is under way: killed, or out of time. */
   readonly #ending = new AbortController();
-  #requests: SnapshotRequest[] = [];
   /** The pod is told to end: what the application loses now is nobody's fault. */
   #isEnding = false;
   #isOver = false;
@@ -73,6 +67,7 @@ export class Loop implements Agent {
   #sweptMs = Number.NEGATIVE_INFINITY;
   /** When the state directory could last be read. */
   #readMs = Number.NEGATIVE_INFINITY;
+  #isReadable = true;
   #changedMs: number | undefined;
   #roundMs: number | undefined;
   #intervalMs: number;
@@ -89,16 +84,17 @@ export class Loop implements Agent {
     this.#intervalMs = jitteredMs(settings.intervalMs, world.random.fraction());
   }
 
-  requestSnapshot(trigger: SnapshotRequest['trigger']): Promise<SnapshotResult> {
+  requestSnapshot(trigger: 'request' | 'pre_stop'): Promise<SnapshotResult> {
     if (this.#isOver) return Promise.reject(new Failure('conflict', 'cannot take a snapshot: warmstate run is ending'));
-    const { promise, resolve, reject } = Promise.withResolvers<SnapshotResult>();
-    this.#requests.push({ trigger, resolve, reject });
+    const unusable = this.#troubles.problems.find(({ area }) => area === 'settings');
+    if (unusable !== undefined) return Promise.reject(new Failure('invalid', unusable.message));
     if (trigger === 'pre_stop') {
       this.#isEnding = true;
       this.#publisher.hurry();
     }
+    const result = this.#requests.add(trigger);
     this.#wake.call();
-    return promise;
+    return result;
   }
 
   async run({ stopping, killed }: Parameters<Agent['run']>[0]): Promise<void> {
@@ -118,7 +114,7 @@ export class Loop implements Agent {
       this.#isOver = true;
       await this.#work;
       await this.#publisher[Symbol.asyncDispose]();
-      this.#answer(new Failure('conflict', 'cannot take a snapshot: warmstate run has ended'));
+      this.#requests.take().reject(new Failure('conflict', 'cannot take a snapshot: warmstate run has ended'));
       stopping.removeEventListener('abort', this.#wake.call);
       killed.removeEventListener('abort', end);
     }
@@ -166,7 +162,6 @@ export class Loop implements Agent {
     });
     if (this.#views.changed.size === 0) this.#changedMs = undefined;
     else this.#changedMs ??= nowMs;
-    const triggers = this.#requests.map(({ trigger }) => trigger);
     const due = schedule({
       nowMs,
       isOpen: this.#publisher.epoch !== undefined,
@@ -176,7 +171,7 @@ export class Loop implements Agent {
       intervalMs: this.#intervalMs,
       isUnfinished: this.#isUnfinished,
       hasEnded: this.#hasEnded,
-      request: triggers.find((trigger) => trigger === 'pre_stop') ?? triggers[0],
+      request: this.#requests.trigger,
       retryMs: this.#publisher.retryMs,
       renewedMs: this.#publisher.renewedMs,
     });
@@ -196,7 +191,7 @@ export class Loop implements Agent {
       .then(
         () => undefined,
         (error: unknown) => {
-          this.#answer(error);
+          this.#requests.take().reject(error);
           if (!isFailure(error) && !this.#ending.signal.aborted) this.#bug = { error };
         },
       )
@@ -207,8 +202,7 @@ export class Loop implements Agent {
   }
 
   async #takeRound(trigger: SnapshotTrigger, record: { readonly state?: 'sealed' }): Promise<EpochResult> {
-    const requests = this.#requests;
-    this.#requests = [];
+    const requests = this.#requests.take();
     const startedMs = this.#world.clock.monotonicMs();
     const tasks = [...this.#views.present];
     const hasEnded = this.#hasEnded;
@@ -224,20 +218,13 @@ export class Loop implements Agent {
       this.#changedMs = undefined;
       this.#isUnfinished = result.isUnfinished;
       this.#application.noteCaptured(result);
-      for (const request of requests) request.resolve(result);
+      requests.resolve(result);
       return result;
     } catch (error) {
       this.#hasEnded ||= hasEnded;
-      for (const request of requests) request.reject(error);
+      requests.reject(error);
       throw error;
     }
-  }
-
-  /** Nobody is left waiting. */
-  #answer(error: unknown): void {
-    const requests = this.#requests;
-    this.#requests = [];
-    for (const request of requests) request.reject(error);
   }
 
   async #observe(nowMs: number): Promise<void> {
@@ -282,8 +269,10 @@ export class Loop implements Agent {
       await work();
       if (this.#application.wiped.size === 0) this.#troubles.end('state-dir');
       this.#readMs = this.#world.clock.monotonicMs();
+      this.#isReadable = true;
     } catch (error) {
       if (!isFailure(error)) throw error;
+      this.#isReadable = false;
       this.#troubles.begin('state-dir', error);
     }
   }
@@ -297,15 +286,8 @@ export class Loop implements Agent {
       this.#report = report?.application === this.#settings.applicationId ? report : undefined;
       const { directory: applicationDirectory } = this.#application;
       this.#trial = new ApplicationTrial({ ...this.#world, applicationDirectory, report: this.#report });
-      this.#application = this.#meet(this.#freshlyInstalled());
+      this.#application = this.#meet(freshlyInstalled(this.#report, this.#world.clock.nowMs()));
     });
-  }
-
-  /** What a restore of this start put there; long after it tasks may have moved to other instances. */
-  #freshlyInstalled(): readonly string[] {
-    const { timeMs, installed } = this.#report ?? { timeMs: 0, installed: [] };
-    const isFresh = this.#world.clock.nowMs() - timeMs <= FRESH_RESTORE_MS;
-    return isFresh ? installed.map(({ task }) => task) : [];
   }
 
   #meet(installed: readonly string[]): Application {
@@ -324,6 +306,7 @@ export class Loop implements Agent {
   /** The last snapshot, once the application is closed; what was published before stands if time runs out. */
   async #finish(): Promise<void> {
     this.#enter('finishing');
+    if (this.#troubles.has('settings')) return;
     this.#isEnding = true;
     this.#publisher.hurry();
     const { clock } = this.#world;
@@ -344,7 +327,7 @@ export class Loop implements Agent {
       await clock.sleep(RELEASE_POLL_MS, this.#ending.signal);
     }
     while (!this.#ending.signal.aborted && !(await this.#tryLast({ state: 'sealed' }))) {
-      if (this.#troubles.has('state-dir')) break; // Nothing more will come of it.
+      if (!this.#isReadable) break; // Nothing more will come of it.
       await clock.sleep(LAST_RETRY_MS * this.#world.random.fraction(), this.#ending.signal);
     }
     over[Symbol.dispose]();
@@ -404,10 +387,4 @@ export class Loop implements Agent {
     this.#phase = phase;
     this.#world.emit({ kind: 'phase-changed', phase });
   }
-}
-
-/** A signal that aborts with its disposal. */
-function aborting(): Disposable & { readonly signal: AbortSignal } {
-  const controller = new AbortController();
-  return { signal: controller.signal, [Symbol.dispose]: () => controller.abort() };
 }

@@ -12,3 +12,9 @@ export class Wake {
     if (this.#called.signal.aborted) this.#called = new AbortController();
   }
 }
+
+/** A signal that aborts with its disposal. */
+export function aborting(): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  return { signal: controller.signal, [Symbol.dispose]: () => controller.abort() };
+}

@@ -1,4 +1,17 @@
+import type { RestoreReport } from '../repository/restore-result.ts';
 import type { Explanation } from '../streams/reason.ts';
+
+/** From the end of a restore to the start of its application. */
+const FRESH_RESTORE_MS = 10 * 60_000;
+
+/** What a restore of this start put there; long after it tasks may have moved to other instances. */
+export function freshlyInstalled(
+  report: Pick<RestoreReport, 'timeMs' | 'installed'> | undefined,
+  nowMs: number,
+): readonly string[] {
+  const isFresh = report !== undefined && nowMs - report.timeMs <= FRESH_RESTORE_MS;
+  return isFresh ? report.installed.map(({ task }) => task) : [];
+}
 
 /** What the loop saw of an application's directory. */
 export interface WipeSight {

@@ -67,7 +67,7 @@ test('SIGTERM waits for the application, a second one changes nothing, and the e
 
 test('SIGINT twice, from somebody who waits at a terminal, ends it at once', async () => {
   await using scenario = await Scenario.open(CLOSED);
-  await using _application = await holdLock(scenario);
+  await using application = await holdLock(scenario);
   await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
   await published(sidecar, 'interval');
   sidecar.signal('SIGINT');
@@ -76,6 +76,7 @@ test('SIGINT twice, from somebody who waits at a terminal, ends it at once', asy
   sidecar.signal('SIGINT');
   expect(await sidecar.exitCode()).toBe(130);
   expect((await newestRecord(scenario)).state).toBe('alive');
+  await application.release();
 });
 
 test('a new checkpoint is seen by the watch, and an application that dies is followed by a snapshot', async () => {
@@ -92,8 +93,9 @@ test('a new checkpoint is seen by the watch, and an application that dies is fol
   await sidecar.until('it is stored', async () =>
     (await sidecar.metric('warmstate_task_pending{task="0_0"}')) === 0 ? true : undefined,
   );
-  await using _second = await holdLock(scenario);
+  await using second = await holdLock(scenario);
   await sidecar.logged('application-started');
+  await second.release();
 });
 
 test('a snapshot beside a living run is done by it, with what it knows', async () => {
