@@ -9,9 +9,10 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { layOutBenchState } from './state.ts';
-import { type Gateway, openGateway, VERSITYGW } from './storage/gateway.ts';
+import { freePort, type Gateway, openGateway, VERSITYGW } from './storage/gateway.ts';
 import { type CommandLine, type Cost, execute, measure } from './storage/measure.ts';
-import { installPeers, type Peers, type Tool, toolsFor } from './storage/tools.ts';
+import { startResident } from './storage/resident.ts';
+import { installPeers, type Peers, type Place, residentLine, type Tool, toolsFor } from './storage/tools.ts';
 
 const PHASES = ['full', 'unchanged', '5 % changed', 'restore'] as const;
 type Phase = (typeof PHASES)[number];
@@ -57,7 +58,8 @@ async function runRounds(
   for (let round = 0; round < rounds; round++) {
     const bucket = `round-${round}`;
     await gateway.makeBucket(bucket);
-    const everyTool = toolsFor({ gateway, bucket, scratch: directory, stateDir, peers });
+    const place = { gateway, bucket, scratch: directory, stateDir, peers };
+    const everyTool = toolsFor(place);
     const tools = everyTool.filter(({ name }) => name.startsWith(values.only));
     // Each is first once in a while.
     const turn = [...tools.slice(round % tools.length), ...tools.slice(0, round % tools.length)];
@@ -74,7 +76,7 @@ async function runRounds(
       await of(tool, 'full')(await tool.send(stateDir));
       if (tool.sendsChanges) await of(tool, 'unchanged')(await tool.send(stateDir));
     }
-    state.goOn();
+    measured.push(...(await measureResident(place, state.goOn)));
     for (const tool of turn) {
       if (tool.sendsChanges) await of(tool, '5 % changed')(await tool.send(stateDir));
       const target = join(directory, 'fetched');
@@ -84,6 +86,21 @@ async function runRounds(
       await rm(target, { recursive: true });
     }
     await gateway.removeBucket(bucket);
+  }
+  return measured;
+}
+
+/** Without what has to start: beside the others, which start anew for every increment. Moves the state on meanwhile. */
+async function measureResident(place: Place, goOn: () => void): Promise<readonly Measured[]> {
+  const { gateway } = place;
+  const measured: Measured[] = [];
+  await gateway.takeRequests();
+  await using resident = await startResident(residentLine(place), await freePort());
+  for (const phase of ['full', 'unchanged', '5 % changed'] as const) {
+    if (phase === '5 % changed') goOn();
+    const cost = await resident.snapshot();
+    measured.push({ tool: 'warmstate run', phase, ...cost, requests: await gateway.takeRequests() });
+    print(`         ${row(measured.slice(-1), 'warmstate run')}  ${phase}`);
   }
   return measured;
 }

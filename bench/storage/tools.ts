@@ -94,25 +94,33 @@ function isHere(end: string): boolean {
   return end.startsWith('/');
 }
 
-function warmstate(compression: 'none' | 'zstd', { gateway, bucket }: Place): Tool {
-  const prefix = `warmstate-${compression}`;
-  const common = ['--application-id', APPLICATION_ID, '--processing-guarantee', 'at_least_once', '--lineage', 'bench'];
-  const store = ['--destination', `s3://${bucket}/${prefix}`, '--s3-endpoint', gateway.endpoint];
-  const rest = [...common, ...store, '--instance', 'bench', '--concurrency', AT_ONCE, '--output', 'json'];
-  const env = gateway.env;
+function warmstate(compression: 'none' | 'zstd', place: Place): Tool {
+  const command = (name: string, ...more: readonly string[]): CommandLine =>
+    warmstateLine([name, ...more], { ...place, prefix: `warmstate-${compression}` });
   return {
     name: `warmstate ${compression}`,
     sendsChanges: true,
-    send: async (stateDir) => ({
-      line: [...NODE, MAIN, 'snapshot', '--state-dir', stateDir, '--compression', compression, ...rest],
-      env,
-    }),
-    fetch: async (target) => ({
-      line: [...NODE, MAIN, 'restore', '--state-dir', target, '--on-failure', 'fail', ...rest],
-      env,
-    }),
+    send: async (stateDir) =>
+      command('snapshot', '--state-dir', stateDir, '--compression', compression, '--output', 'json'),
+    fetch: async (target) => command('restore', '--state-dir', target, '--on-failure', 'fail', '--output', 'json'),
     fetched: (target) => target,
   };
+}
+
+/** `warmstate run` that takes snapshots only when it is asked to. */
+export function residentLine(place: Place): CommandLine {
+  const asked = ['--interval', '24h', '--bandwidth', '1GiB/s', '--compression', 'none'];
+  return warmstateLine(['run', '--state-dir', place.stateDir, ...asked], { ...place, prefix: 'warmstate-run' });
+}
+
+function warmstateLine(
+  command: readonly string[],
+  { gateway, bucket, prefix }: Pick<Place, 'gateway' | 'bucket'> & { readonly prefix: string },
+): CommandLine {
+  const common = ['--application-id', APPLICATION_ID, '--processing-guarantee', 'at_least_once', '--lineage', 'bench'];
+  const store = ['--destination', `s3://${bucket}/${prefix}`, '--s3-endpoint', gateway.endpoint];
+  const rest = [...common, ...store, '--instance', 'bench', '--concurrency', AT_ONCE];
+  return { line: [...NODE, MAIN, ...command, ...rest], env: gateway.env };
 }
 
 /** Fetches the very objects that warmstate stored uncompressed: the same bytes and requests, and no more than that. */
