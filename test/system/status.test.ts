@@ -24,8 +24,8 @@ describe('status', () => {
   test('says first what would be warm, and of the rest what changes it', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await rm(join(scenario.applicationDirectory, '0_1', '.checkpoint'));
-    const { sidecar, listen } = await startRun(scenario);
-    await using _ended = sidecar;
+    const { listen, ...started } = await startRun(scenario);
+    await using sidecar = started.sidecar;
     const { code, stdout } = await warmstate(['status', '--listen', listen]);
     const lines = stdout.split('\n');
     expect([code, lines[0]]).toEqual([0, 'if this pod died now: 4 warm, 1 cold']);
@@ -61,8 +61,8 @@ describe('status', () => {
 describe('snapshot', () => {
   test('lets the run of the same pod do the work', async () => {
     await using scenario = await Scenario.open(CLOSED);
-    const { sidecar, listen } = await startRun(scenario);
-    await using _ended = sidecar;
+    const { listen, ...started } = await startRun(scenario);
+    await using sidecar = started.sidecar;
     await scenario.moveOffsets('0_0', 10);
     const { code, stdout, stderr } = await warmstate(['snapshot', ...scenario.flags, '--listen', listen]);
     const { snapshot, tasks } = JSON.parse(stdout);
@@ -78,8 +78,9 @@ describe('snapshot', () => {
   test('does it itself where the run serves another repository', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await using elsewhere = await Scenario.open();
-    const { sidecar, listen } = await startRun(scenario);
-    await using _ended = sidecar;
+    const { listen, ...started } = await startRun(scenario);
+    // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
+    await using _sidecar = started.sidecar;
     const before = await documents(scenario);
     const destination = ['--destination', `file://${elsewhere.repositoryDir}`];
     const { code } = await warmstate(['snapshot', ...scenario.flags, ...destination, '--listen', listen]);
@@ -105,8 +106,8 @@ describe('snapshot', () => {
 describe('pre-stop', () => {
   test('publishes what came since, at once', async () => {
     await using scenario = await Scenario.open(CLOSED);
-    const { sidecar } = await startRun(scenario);
-    await using _ended = sidecar;
+    const started = await startRun(scenario);
+    await using sidecar = started.sidecar;
     await scenario.moveOffsets('0_0', 10);
     expect(await sidecar.get('/-/pre-stop')).toEqual({ code: 202, body: 'a snapshot has begun\n' });
     const line = await sidecar.logged('snapshot-finished', ({ trigger }) => trigger === 'pre_stop');
@@ -126,7 +127,7 @@ describe('the log', () => {
     expect(await sidecar.end()).toBe(0);
     expect(sidecar.other).toEqual([]);
     const names = sidecar.log.map(({ event, phase, trigger, result }) =>
-      [event, phase, trigger, result].filter((fact) => fact !== undefined).join(' '),
+      [event, phase, trigger, result].filter((fact) => typeof fact === 'string').join(' '),
     );
     expect(names.toSorted()).toEqual([
       'listening',
