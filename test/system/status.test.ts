@@ -134,6 +134,7 @@ describe('the log', () => {
       'phase-changed finishing',
       'phase-changed starting',
       'phase-changed watching',
+      'snapshot-finished final unchanged',
       'snapshot-finished interval published',
     ]);
   });
