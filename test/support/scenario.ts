@@ -223,7 +223,7 @@ export class Scenario implements AsyncDisposable {
 }
 
 /** sha256 of everything that travels, by path below a state directory. */
-async function hashesOf(stateDir: string): Promise<Readonly<Record<string, string>>> {
+export async function hashesOf(stateDir: string): Promise<Readonly<Record<string, string>>> {
   const hashes: Record<string, string> = {};
   for (const path of await listFiles(stateDir)) {
     if (!travels(path)) continue;
