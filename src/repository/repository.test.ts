@@ -179,6 +179,19 @@ describe('the newest snapshots', () => {
     expect(world.store.log.filter((line) => line.startsWith('get') && line.includes('/snapshots/'))).toEqual([]);
   });
 
+  test('of an epoch that another of its instance has followed are those of a dead one, however young its record', async () => {
+    const world = await openWorld();
+    const killed = await putRecord(world.store, { epoch: OLDER_EPOCH, newest: 3 });
+    await putDocument(world.store, { epoch: OLDER_EPOCH, n: 3 });
+    const livesOf = async () => (await newest(world)).map(({ name, lives }) => [name.epoch, lives]);
+    await putRecord(world.store, { epoch: OTHER_EPOCH, instance: 'orders-1' });
+    await putRecord(world.store, { role: 'snapshot' });
+    expect(await livesOf()).toEqual([[OLDER_EPOCH, true]]);
+
+    await putRecord(world.store, { role: 'run', instance: killed.instance });
+    expect(await livesOf()).toEqual([[OLDER_EPOCH, false]]);
+  });
+
   test('are read from the documents where a record lags behind or is gone', async () => {
     const world = await openWorld();
     const lagging = await putRecord(world.store, { newest: 11 });

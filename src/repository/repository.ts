@@ -173,17 +173,31 @@ export async function newestSnapshots(
 ): Promise<readonly NewestSnapshot[]> {
   const records = known ?? (await loadRecords(repository, listing, { signal }));
   const recordOf = new Map(records.map((loaded) => [loaded.record.epoch, loaded]));
+  const latest = latestLives(records);
   const newest = await mapBounded(listing.epochs, { limit: LOADS_AT_ONCE, signal }, async (epoch, scope) => {
     const names = documentsOf(listing, epoch);
     const loaded = recordOf.get(epoch);
     const [name] = names;
-    const known = { record: loaded?.record, lives: loaded !== undefined && isAlive(loaded.record, loaded) };
+    const lives = loaded !== undefined && isAlive(loaded.record, loaded) && !isFollowed(loaded.record, latest);
+    const known = { record: loaded?.record, lives };
     if (name !== undefined && name.n === loaded?.record.newest) return [{ name, ...known, tasks: loaded.record.tasks }];
     const document = await firstReadable(repository, names, { signal: scope });
     if (document === undefined) return [];
     return [{ name: { epoch, n: document.n }, ...known, tasks: document.entries.map(summarise) }];
   });
   return newest.flat();
+}
+
+/** By instance, the newest epoch of its container; a `snapshot` may be taken beside a living `run`. */
+function latestLives(records: readonly LoadedRecord[]): ReadonlyMap<string, string> {
+  const lives = records.map(({ record }) => record).filter(({ role }) => role !== 'snapshot');
+  return new Map(lives.map(({ instance, epoch }) => [instance, epoch]));
+}
+
+/** One that was killed has no time to say so, but then the next of its instance is at work. */
+function isFollowed({ instance, epoch }: EpochRecord, latest: ReadonlyMap<string, string>): boolean {
+  const follower = latest.get(instance);
+  return follower !== undefined && compareEpochs(follower, epoch) > 0;
 }
 
 /** The names of an epoch's documents, newest first. */
