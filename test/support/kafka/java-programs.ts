@@ -9,6 +9,11 @@ export async function applicationClassPath(version: string): Promise<string> {
   return build({ program: 'application', 'kafka.artifact': 'kafka-streams', 'kafka.version': version });
 }
 
+/** The class path of what compares images of the application's state with its changelogs, on the RocksDB of a release. */
+export async function checkerClassPath(version: string): Promise<string> {
+  return build({ program: 'checker', 'kafka.artifact': 'kafka-streams', 'kafka.version': version });
+}
+
 /** The class path of the broker. Throws `missing` without Maven. */
 export async function brokerClassPath(): Promise<string> {
   return build({ program: 'broker', 'kafka.artifact': 'kafka_2.13', 'kafka.version': BROKER_VERSION });
