@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 
+const LINES_SHOWN = 40;
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 
 export interface LogLine {
@@ -13,10 +14,25 @@ export interface LogLine {
   readonly [fact: string]: unknown;
 }
 
+/** Of what `/api/v1/status` answers, what tests look at. */
+export interface PrintedStatus {
+  readonly applicationRunning: boolean | null;
+  readonly problems: readonly { readonly area: string; readonly message: string }[];
+  readonly tasks: readonly {
+    readonly task: string;
+    readonly state: string;
+    readonly pending: boolean;
+    readonly reason: string | null;
+    readonly entry: { readonly quality: string; readonly offsets: Readonly<Record<string, string>> } | null;
+  }[];
+}
+
 interface Options {
   readonly env?: Readonly<Record<string, string>>;
   /** As which user; that of this process, if left out. */
   readonly uid?: number;
+  /** A command that runs the program in its place, with its arguments. */
+  readonly prefix?: readonly string[];
   /** Where it listens; a free port of the loopback address, if left out. */
   readonly listen?: string;
 }
@@ -34,8 +50,12 @@ export class Sidecar implements AsyncDisposable {
     this.#exited = once(child, 'exit');
   }
 
-  static start(flags: readonly string[], { env = {}, uid, listen = '127.0.0.1:0' }: Options = {}): Sidecar {
-    const child = spawn(process.execPath, [MAIN, 'run', '--listen', listen, ...flags], {
+  static start(
+    flags: readonly string[],
+    { env = {}, uid, listen = '127.0.0.1:0', prefix = [] }: Options = {},
+  ): Sidecar {
+    const [command = '', ...args] = [...prefix, process.execPath, MAIN, 'run', '--listen', listen, ...flags];
+    const child = spawn(command, args, {
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
       ...(uid === undefined ? {} : { uid, gid: uid }),
@@ -47,6 +67,15 @@ export class Sidecar implements AsyncDisposable {
 
   get isAlive(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** What it said last, for the message of what was expected of it. */
+  get transcript(): string {
+    return [...this.other, ...this.log.slice(-LINES_SHOWN).map((line) => JSON.stringify(line))].join('\n');
   }
 
   /** Where it says that it listens. */
@@ -69,6 +98,10 @@ export class Sidecar implements AsyncDisposable {
     const { body } = await this.get('/metrics');
     const line = body.split('\n').find((one) => one.startsWith(`${series} `));
     return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  }
+
+  async status(): Promise<PrintedStatus> {
+    return JSON.parse((await this.get('/api/v1/status')).body);
   }
 
   /** What `look` finds, once it finds something. Fails when the process ends, or after a minute. */
@@ -100,9 +133,14 @@ export class Sidecar implements AsyncDisposable {
     return this.#child.exitCode;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** As `kill -9`; resolves when it is dead. */
+  async kill(): Promise<void> {
     if (this.isAlive) this.signal('SIGKILL');
     await this.#exited;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
   }
 
   #take(line: string): void {

@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Load } from '../model.ts';
+import { Sidecar } from '../sidecar.ts';
 import { type Ended, warmstate } from '../warmstate.ts';
 import type { Broker } from './broker.ts';
 import { StreamsApp, type StreamsAppOptions } from './streams-app.ts';
@@ -52,20 +53,23 @@ export interface ProtectedAppOptions {
 export class ProtectedApp {
   readonly name: string;
   readonly stateDir: string;
+  /** The directory that serves as object store. */
+  readonly repository: string;
   readonly #options: ProtectedAppOptions;
   readonly #flags: Readonly<Record<string, string>>;
 
-  private constructor(options: ProtectedAppOptions) {
+  private constructor(options: ProtectedAppOptions, instance = 'pod-0') {
     const { name, guarantee, directory } = options;
     this.name = name;
     this.#options = options;
     this.stateDir = join(directory, name);
+    this.repository = join(directory, 'repository');
     this.#flags = {
       'state-dir': this.stateDir,
       'application-id': name,
       'processing-guarantee': guarantee,
-      destination: `file://${directory}/repository`,
-      instance: 'pod-0',
+      destination: `file://${this.repository}`,
+      instance,
       lineage: 'test',
       output: 'json',
     };
@@ -73,7 +77,7 @@ export class ProtectedApp {
 
   static async open(options: ProtectedAppOptions): Promise<ProtectedApp> {
     const app = new ProtectedApp(options);
-    await mkdir(app.stateDir);
+    await mkdir(app.stateDir, { recursive: true });
     await options.broker.createTopics(options.name, options.partitions);
     return app;
   }
@@ -100,6 +104,19 @@ export class ProtectedApp {
     });
   }
 
+  /** The same, and what warmstate does goes by the name of another pod. */
+  as(instance: string): ProtectedApp {
+    return new ProtectedApp(this.#options, instance);
+  }
+
+  /** `warmstate run` beside it, with more flags; `prefix` as for Sidecar. */
+  sidecar(
+    flags: Readonly<Record<string, string>> = {},
+    { prefix = [] }: { readonly prefix?: readonly string[] } = {},
+  ): Sidecar {
+    return Sidecar.start(argumentsOf({ ...without(this.#flags, ['output']), ...flags }), { prefix });
+  }
+
   feed(from: number, to: number): Promise<void> {
     return this.#options.broker.feed(this.#options.name, this.#options.load, { from, to });
   }
@@ -108,10 +125,27 @@ export class ProtectedApp {
     return JSON.parse(await this.#succeed('snapshot', this.#flags));
   }
 
-  /** Fills the state directory, or `to`; from `snapshot` if it is named. */
-  async restore(choice: { readonly snapshot?: string; readonly to?: string } = {}): Promise<readonly PrintedTask[]> {
+  /** Fills the state directory, or `to`; from `snapshot` if it is named, from the object store `destination` if it is not its own. */
+  async restore(
+    choice: {
+      readonly snapshot?: string;
+      readonly to?: string;
+      readonly tasks?: string;
+      readonly destination?: string;
+    } = {},
+  ): Promise<readonly PrintedTask[]> {
     const flags = { ...this.#flags, 'on-failure': 'fail', ...choice };
     return JSON.parse(await this.#succeed('restore', flags)).tasks;
+  }
+
+  /** The names of all documents there are, oldest first. */
+  async snapshots(): Promise<readonly string[]> {
+    const flags = without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']);
+    const lines = (await this.#succeed('list', flags)).split('\n').filter((line) => line !== '');
+    const listed: readonly { readonly kind: string; readonly snapshot: string }[] = lines.map((line) =>
+      JSON.parse(line),
+    );
+    return listed.filter(({ kind }) => kind === 'snapshot').map(({ snapshot }) => snapshot);
   }
 
   /** However it ends. */
@@ -134,6 +168,11 @@ export class ProtectedApp {
     );
     const tables = files.filter(({ path }) => path.endsWith('.sst'));
     return new Map(tables.map(({ task, path, sha256, objects }) => [`${task} ${path} ${sha256}`, objects]));
+  }
+
+  /** Reads back everything that is offered. */
+  async verify(): Promise<void> {
+    await this.#succeed('verify', without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']));
   }
 
   /** What a pod without a volume goes through. */
