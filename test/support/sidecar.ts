@@ -47,7 +47,7 @@ export class Sidecar implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    this.#exited = once(child, 'exit');
+    this.#exited = once(child, 'close'); // Then its last line has come too.
   }
 
   static start(

@@ -119,11 +119,8 @@ describe('the log', () => {
   test('of a healthy life is a few lines of JSON, each with a name', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const { sidecar } = await startRun(scenario);
-    for (let round = 0; round < 3; round++) {
-      await sidecar.until('a minute of looking', async () =>
-        (await sidecar.get('/livez')).code === 200 ? true : undefined,
-      );
-    }
+    await sidecar.get('/livez');
+    await sidecar.get('/metrics');
     expect(await sidecar.end()).toBe(0);
     expect(sidecar.other).toEqual([]);
     const names = sidecar.log.map(({ event, phase, trigger, result }) =>
