@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { findWiped, freshlyInstalled } from './wipe.ts';
+
+const nowMs = 1_000_000;
+const both = new Set(['0_0', '0_1']);
+const none = new Set<string>();
+
+test.each<[string, Parameters<typeof findWiped>[0], readonly string[]]>([
+  ['all gone while nobody holds the lock', { before: both, now: none, heldSinceMs: undefined, nowMs }, ['0_0', '0_1']],
+  ['all gone right after the start', { before: both, now: none, heldSinceMs: nowMs - 5000, nowMs }, ['0_0', '0_1']],
+  ['all gone from an application at work', { before: both, now: none, heldSinceMs: nowMs - 600_000, nowMs }, []],
+  ['one gone', { before: both, now: new Set(['0_0']), heldSinceMs: undefined, nowMs }, []],
+  ['others come', { before: both, now: new Set(['1_0']), heldSinceMs: undefined, nowMs }, []],
+  ['nothing was there', { before: none, now: none, heldSinceMs: undefined, nowMs }, []],
+])('%s', (_what, sight, wiped) => {
+  expect([...findWiped(sight)]).toEqual(wiped);
+});
+
+test('what a restore installed is missed for ten minutes; later it may have moved to other instances', () => {
+  const report = { timeMs: nowMs, installed: [{ task: '0_0' }] } as unknown as Parameters<typeof freshlyInstalled>[0];
+  expect([freshlyInstalled(report, nowMs + 600_000), freshlyInstalled(report, nowMs + 600_001)]).toEqual([['0_0'], []]);
+  expect(freshlyInstalled(undefined, nowMs)).toEqual([]);
+});
