@@ -2,11 +2,13 @@ import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
+import { hookedFiles } from '../../test/support/hooked-files.ts';
 import { Failure } from '../base/failure.ts';
 import { filesOfEntry } from '../repository/document.ts';
 
 const CLOSED = '3.9.2-alos-closed';
-const INTERVAL_MS = 5 * 60_000;
+const MINUTE_MS = 60_000;
+const INTERVAL_MS = 5 * MINUTE_MS;
 
 function results({ rounds }: AgentScenario): readonly string[] {
   return rounds.map(({ trigger, result }) => `${trigger} ${result}`);
@@ -309,5 +311,56 @@ describe('an application that deletes its own state', () => {
     }
     await scene.pass(5000);
     expect(scene.status.problems).toEqual([]);
+  });
+});
+
+describe('limits', () => {
+  const LARGE_BYTES = 20 * 1024 * 1024;
+
+  test('what may not be held at once goes ahead, table by table, until little is left to hold', async () => {
+    await using scene = await AgentScenario.open();
+    // Compacted while it is sent ahead: then another large table is there that the repository lacks.
+    const database = await scene.disk.plantTask('0_0', [{ number: 7, sizeBytes: LARGE_BYTES }]);
+    const files = hookedFiles();
+    files.once('before', 'hold agg/000007.sst', () =>
+      database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES, largestSequence: 7n }], remove: [7] }),
+    );
+    scene.start({ files, askSpace: async () => ({ freeBytes: 1, sizeBytes: 100 }) });
+    await scene.untilRounds(1);
+    const [document] = await scene.documents();
+    expect(files.trace.filter((line) => line === 'hold agg/000008.sst').length).toBe(1);
+    expect(document?.entries[0]?.stores[0]?.files.map(({ path }) => path)).toContain('rocksdb/agg/000008.sst');
+  });
+
+  test('an upload that lasts for hours is published in parts, and goes on at once', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask(
+      '0_0',
+      [7, 8, 9].map((number) => ({ number })),
+    );
+    scene.store.script({ kind: 'delay', ms: 40 * 60_000, operation: 'put', key: /\/data\/.*-\d{6}$/, times: Infinity });
+    scene.start({ settings: { keepWithinMs: 3_600_000, concurrency: 1 }, stallTimeoutMs: 36_000_000 });
+    await scene.until('the first part', () => scene.rounds.length >= 1, MINUTE_MS / 2);
+    const [part] = await scene.documents();
+    expect([part?.entries.length, part?.ahead.length]).toEqual([0, 1]);
+    await scene.until('the whole', () => scene.status.tasks[0]?.state === 'restorable', MINUTE_MS / 2);
+    expect(scene.store.keys().filter((key) => /\/data\/.*-\d{6}$/.test(key)).length).toBe(3);
+    // It was never silent for as long as others would take for death.
+    expect(scene.records().map(({ state }) => state)).toEqual(['alive']);
+  });
+
+  test('interval rounds keep to the bandwidth; what is asked for early, and the last one, do not', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7, sizeBytes: 3_000_000 }]);
+    const agent = scene.start({ settings: { bandwidthBytesPerSecond: 1000, compression: 'none' } });
+    await scene.until('it has begun', () => scene.status.epoch !== undefined);
+    await scene.pass(60_000, 10_000);
+    expect(scene.rounds).toEqual([]);
+    const result = agent.requestSnapshot('pre_stop');
+    result.catch(() => undefined);
+    // The limit is lifted for the round under way; the request has the next one.
+    await scene.untilRounds(2);
+    expect(scene.rounds[0]?.durationMs).toBeLessThan(20 * 60_000);
+    expect((await result).tasks.map(({ outcome }) => outcome)).toEqual(['unchanged']);
   });
 });

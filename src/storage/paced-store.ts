@@ -1,6 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import type { ObjectStore } from './object-store.ts';
 
+const PIECES_PER_SECOND = 8;
+const PIECE_BYTES_MIN = 4096;
+
 /** How fast bytes may be sent; one for all puts together. */
 export class Pace {
   readonly #clock: Clock;
@@ -15,6 +18,11 @@ export class Pace {
   /** From now on; Infinity for no limit. */
   set(bytesPerSecond: number): void {
     this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  /** Bytes that may be asked for at once: who sends slowly sends little at a time, so that nobody takes it for a stall. */
+  get pieceBytes(): number {
+    return Math.max(PIECE_BYTES_MIN, this.#bytesPerSecond / PIECES_PER_SECOND);
   }
 
   /** Resolves when so many bytes may go; they count as sent then. */
@@ -34,8 +42,12 @@ export function paceStore(store: ObjectStore, pace: Pace): ObjectStore {
     put: (key, body, options) => {
       const paced = async function* (): AsyncGenerator<Uint8Array> {
         for await (const chunk of body.open()) {
-          await pace.admit(chunk.byteLength, options.signal);
-          yield chunk;
+          for (let start = 0; start < chunk.byteLength; ) {
+            const piece = chunk.subarray(start, start + pace.pieceBytes);
+            await pace.admit(piece.byteLength, options.signal);
+            yield piece;
+            start += piece.byteLength;
+          }
         }
       };
       return store.put(key, { ...body, open: paced }, options);

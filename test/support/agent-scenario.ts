@@ -30,6 +30,7 @@ interface Choices {
   readonly store?: ObjectStore;
   readonly askSpace?: AgentWorld['askSpace'];
   readonly files?: FileAccess;
+  readonly stallTimeoutMs?: number;
 }
 
 /** A running agent on a clock that the test moves, beside a state directory and a repository in memory. */
@@ -58,7 +59,7 @@ export class AgentScenario implements AsyncDisposable {
     const traffic = { requests: 0, receivedBytes: 0 };
     const store = observeStore(choices.store ?? this.store, {
       clock: this.clock,
-      stallTimeoutMs: 60_000,
+      stallTimeoutMs: choices.stallTimeoutMs ?? 60_000,
       onRequest: () => void (traffic.requests += 1),
     });
     const agent = createAgent(
@@ -131,12 +132,12 @@ export class AgentScenario implements AsyncDisposable {
   }
 
   /** Lets time go by in small steps until something is so; the machine gets the time that it needs. */
-  async until(what: string, isSo: () => boolean): Promise<void> {
+  async until(what: string, isSo: () => boolean, stepMs = STEP_MS): Promise<void> {
     const patience = AbortSignal.timeout(PATIENCE_MS);
     while (!isSo()) {
       if (patience.aborted) throw new Error(`in vain: ${what}; ${JSON.stringify(this.events.slice(-5))}`);
       await this.#atRest(patience);
-      await this.clock.advance(STEP_MS);
+      await this.clock.advance(stepMs);
     }
     if (this.#life?.error !== undefined) throw this.#life.error;
   }
