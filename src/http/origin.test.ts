@@ -17,6 +17,7 @@ test.each([
 test.each([
   ['another pod', { remoteAddress: '10.1.2.3', localAddress: '10.1.2.4' }, ADDRESS],
   ['this pod over its own address', { remoteAddress: '10.1.2.4', localAddress: '10.1.2.4' }, ADDRESS],
+  ['this machine to the address of the pod', { localAddress: '10.1.2.4' }, ADDRESS],
   ['a mesh that delivers for another pod', { remoteAddress: '127.0.0.6' }, ADDRESS],
   ['nobody knows where', { remoteAddress: undefined }, ADDRESS],
   ['another pod that forges its Host', { remoteAddress: '10.1.2.3', headers: { host: 'localhost' } }, ADDRESS],
