@@ -26,6 +26,7 @@ const HOMES: Readonly<Record<string, string>> = {
   koffi: 'base/native.ts',
   '@aws-sdk/client-s3': 'storage/s3-client.ts',
   '@smithy/node-http-handler': 'storage/s3-transport.ts',
+  chokidar: 'agent/watcher.ts',
   fastify: 'http/server.ts',
   'prom-client': 'events/metrics.ts',
 };

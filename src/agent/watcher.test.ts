@@ -1,9 +1,12 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { openTempDirectory } from '../../test/support/temp-directory.ts';
 import { openTaskWatcher } from './watcher.ts';
 
+/** Events come within milliseconds. */
+const A_WHILE_MS = 200;
 const PATIENCE = { timeout: 20_000 };
 
 async function writeCheckpoint(task: string): Promise<void> {
@@ -22,7 +25,8 @@ async function untilHinted(task: string, hints: string[], name: string): Promise
 
 test('a checkpoint that is renamed into its place is a hint, again and again, also in a directory that is new under its name', async () => {
   await using root = await openTempDirectory();
-  const [first, second] = ['0_0', '0_1'].map((task) => join(root.path, task)) as [string, string];
+  const first = join(root.path, '0_0');
+  const second = join(root.path, '0_1');
   await mkdir(join(first, 'rocksdb'), { recursive: true });
   await mkdir(second);
   const hints: string[] = [];
@@ -48,9 +52,9 @@ test('what lies below a task directory is not watched', async () => {
   await using watcher = openTaskWatcher((name) => hints.push(name));
   watcher.watchOnly([task]);
   await untilHinted(task, hints, '0_0');
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await delay(A_WHILE_MS);
   hints.length = 0;
   await writeFile(join(task, 'rocksdb', '000001.sst'), 'x');
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await delay(A_WHILE_MS);
   expect(hints).toEqual([]);
 });

@@ -17,7 +17,7 @@ test.each<[string, Parameters<typeof findWiped>[0], readonly string[]]>([
 });
 
 test('what a restore installed is missed for ten minutes; later it may have moved to other instances', () => {
-  const report = { timeMs: nowMs, installed: [{ task: '0_0' }] } as unknown as Parameters<typeof freshlyInstalled>[0];
+  const report = { timeMs: nowMs, installed: [{ task: '0_0' }] };
   expect([freshlyInstalled(report, nowMs + 600_000), freshlyInstalled(report, nowMs + 600_001)]).toEqual([['0_0'], []]);
   expect(freshlyInstalled(undefined, nowMs)).toEqual([]);
 });

@@ -1,4 +1,3 @@
-import type { RestoreReport } from '../repository/restore-result.ts';
 import type { Explanation } from '../streams/reason.ts';
 
 /** From the end of a restore to the start of its application. */
@@ -6,7 +5,7 @@ const FRESH_RESTORE_MS = 10 * 60_000;
 
 /** What a restore of this start put there; long after it tasks may have moved to other instances. */
 export function freshlyInstalled(
-  report: Pick<RestoreReport, 'timeMs' | 'installed'> | undefined,
+  report: { readonly timeMs: number; readonly installed: readonly { readonly task: string }[] } | undefined,
   nowMs: number,
 ): readonly string[] {
   const isFresh = report !== undefined && nowMs - report.timeMs <= FRESH_RESTORE_MS;
