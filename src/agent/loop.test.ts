@@ -29,6 +29,8 @@ describe('while the application runs', () => {
     await scene.untilRounds(2);
     expect(scene.clock.monotonicMs() - firstMs).toBeGreaterThan(INTERVAL_MS * 0.9 - 2000);
     expect(results(scene)).toEqual(['interval published', 'interval published']);
+    // Its first table was sent in the round before.
+    expect(scene.rounds.map(({ reusedBytes }) => reusedBytes >= 300_000)).toEqual([false, true]);
     const [, second] = await scene.documents();
     expect(second?.entries.map(({ task, offsets }) => [task, offsets.get('orders-agg-changelog-0')])).toEqual([
       ['0_0', 200n],
@@ -57,6 +59,7 @@ describe('while the application runs', () => {
     await scene.untilRounds(1);
     await scene.disk.moveOffsets('0_1', 5);
     await scene.untilRounds(2);
+    expect(scene.rounds.map(({ reusedBytes }) => reusedBytes > 300_000)).toEqual([false, true]);
     const [first, second] = await scene.documents();
     expect(second?.epoch).toBe(first?.epoch);
     const capturedBy = second?.entries.map((entry) => entry.capturedBy.split('/')[1]);

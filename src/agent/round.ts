@@ -78,6 +78,7 @@ export class Round {
   readonly #entries = new Map<string, Entry>();
   readonly #results = new Map<string, SnapshotTask>();
   readonly #ahead = new Map<string, readonly StoredFile[]>();
+  readonly #sentKeys = new Set<string>();
   #taken: TakenTask[] = [];
   #reusedBytes = 0;
 
@@ -161,7 +162,7 @@ export class Round {
       look: (options) => looks.look(task, options),
       pinnedBytesMax: async () => pinnedBytesMax(await world.askSpace(settings.stateDir)),
       isLate: () => this.#isLate(),
-      nextDataKey: () => this.#attempt.nextDataKey(),
+      nextDataKey: () => this.#nextDataKey(),
       compression: settings.compression,
       concurrency: settings.concurrency,
     });
@@ -260,6 +261,12 @@ export class Round {
       this.#setResult(task, 'captured', { entry, why: leftOut(taken) });
     }
     await this.#release();
+  }
+
+  #nextDataKey(): string {
+    const key = this.#attempt.nextDataKey();
+    this.#sentKeys.add(key);
+    return key;
   }
 
   /** Sent ahead in this very round, rather than found in the repository: an epoch finds what its earlier rounds sent. */
