@@ -96,6 +96,7 @@ test('a named application is listed with its snapshots and the best entry of eac
     kind: 'application',
     application: 'orders',
     lineage: 'shop',
+    quarantines: [],
     snapshots: [
       { snapshot: first, instance: 'orders-0', timeMs: startMs + 1_000, contents: undefined },
       { snapshot: second, instance: 'orders-0', timeMs: startMs + 2_000, contents: { tasks: 2, sizeBytes: 15 } },
@@ -122,6 +123,7 @@ test('an application that is not there is listed as empty', async () => {
     lineage: undefined,
     snapshots: [],
     tasks: [],
+    quarantines: [],
   });
 });
 
