@@ -240,6 +240,13 @@ describe('beside an agent', () => {
     return scene;
   }
 
+  /** The application takes its lock or loses it, the agent sees that, and so much time goes by. */
+  async function become(scene: AgentScenario, lock: 'running' | 'stopped', ms: number): Promise<void> {
+    scene.lock = lock;
+    await scene.until('it is seen', () => scene.status.applicationRunning === (lock === 'running'));
+    await scene.pass(ms);
+  }
+
   const trialOf = (scene: AgentScenario): EpochRecord['trial'] =>
     scene.records().findLast(({ role }) => role === 'run')?.trial;
 
@@ -247,17 +254,15 @@ describe('beside an agent', () => {
     await using scene = await openRestored();
     const restored = scene.records().find(({ role }) => role === 'restore');
     scene.start();
-    await scene.pass(70_000);
-    expect(trialOf(scene)).toMatchObject({ state: 'confirmed', lockTaken: 1, lockLost: 0 });
+    await scene.until('it is confirmed', () => trialOf(scene)?.state === 'confirmed');
+    expect(trialOf(scene)).toMatchObject({ lockTaken: 1, lockLost: 0 });
     expect(scene.records().at(-1)?.after).toBe(restored?.epoch);
     await scene.kill();
     scene.start();
     await scene.pass(3000);
     for (let i = 0; i < 3; i++) {
-      scene.lock = 'stopped';
-      await scene.pass(12_000);
-      scene.lock = 'running';
-      await scene.pass(3000);
+      await become(scene, 'stopped', 12_000);
+      await become(scene, 'running', 3000);
     }
     expect(trialOf(scene)?.lockLost ?? 0).toBe(0);
     expect(scene.status.problems).toEqual([]);
@@ -270,17 +275,15 @@ describe('beside an agent', () => {
     await scene.untilRounds(1);
     scene.store.script({ kind: 'fail-before', times: Infinity });
     for (let i = 0; i < 2; i++) {
-      scene.lock = 'stopped';
-      await scene.pass(12_000);
-      scene.lock = 'running';
-      await scene.pass(3000);
+      await become(scene, 'stopped', 12_000);
+      await become(scene, 'running', 3000);
     }
     const ofTrial = () => scene.status.problems.filter(({ area }) => area === 'trial');
     expect(ofTrial()).toMatchObject([{ message: expect.stringContaining('ended 2 times') }]);
     scene.store.heal();
     // With the next sign of life; by then it may live.
     await scene.until('storage hears of it', () => trialOf(scene)?.lockLost === 2);
-    await scene.pass(70_000);
+    await scene.until('it is confirmed', () => trialOf(scene)?.state === 'confirmed');
     expect(ofTrial()).toEqual([]);
     expect(trialOf(scene)).toMatchObject({ state: 'confirmed', lockLost: 2 });
   });
@@ -289,12 +292,9 @@ describe('beside an agent', () => {
     await using scene = await openRestored();
     scene.start();
     await scene.pass(3000);
-    scene.lock = 'stopped';
-    await scene.pass(2000);
-    scene.lock = 'running';
-    await scene.pass(3000);
-    scene.lock = 'stopped';
-    await scene.pass(3000);
+    await become(scene, 'stopped', 2000);
+    await become(scene, 'running', 3000);
+    await become(scene, 'stopped', 3000);
     await scene.end();
     expect(trialOf(scene)).toMatchObject({ state: 'undecided', lockTaken: 2, lockLost: 1 });
   });
