@@ -12,6 +12,8 @@ import { APPLICATION, type Scenario } from './scenario.ts';
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 const HOLDER = resolve(import.meta.dirname, 'bin/hold-lock.ts');
 const POLL_MS = 100;
+/** Less than a test has: its end must not leave processes behind. */
+const PATIENCE_MS = 60_000;
 
 /** The sidecar of a pod as a process of its own, beside an application that only holds its lock. */
 export class Pod implements AsyncDisposable {
@@ -84,7 +86,9 @@ export class Pod implements AsyncDisposable {
   }
 
   async until(what: string, holds: (records: readonly EpochRecord[]) => boolean): Promise<void> {
+    const patience = AbortSignal.timeout(PATIENCE_MS);
     for (;;) {
+      if (patience.aborted) throw new Error(`waited in vain: ${what}:\n${this.#log}`);
       const records = await recordsOf(this.#scenario);
       if (holds(records)) return;
       const { exitCode, signalCode } = this.#sidecar;
