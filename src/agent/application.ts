@@ -5,7 +5,7 @@ import type { ApplicationState } from '../streams/app-lock.ts';
 import { listTasks } from '../streams/state-directory.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { Troubles } from './troubles.ts';
-import { findWiped, WIPED } from './wipe.ts';
+import { findWiped, type TaskDirectories, WIPED } from './wipe.ts';
 
 interface ApplicationWorld {
   readonly files: FileAccess;
@@ -21,7 +21,7 @@ export class Application {
   #isFound = false;
   #lock: ApplicationState | undefined;
   #heldSinceMs: number | undefined;
-  #tasks: ReadonlySet<string>;
+  #tasks: TaskDirectories;
   #wiped: ReadonlySet<string> = new Set();
 
   /** `installed`: what a restore has put there, to be missed if it is gone at the first look. */
@@ -32,7 +32,7 @@ export class Application {
   ) {
     this.directory = join(settings.stateDir, settings.applicationId);
     this.#world = world;
-    this.#tasks = new Set(installed);
+    this.#tasks = new Map(installed.map((task) => [task, undefined]));
   }
 
   /** Its directory exists. */
@@ -46,7 +46,7 @@ export class Application {
   }
 
   get tasks(): ReadonlySet<string> {
-    return this.#tasks;
+    return new Set(this.#tasks.keys());
   }
 
   /** The tasks that it deleted all at once, as long as they were not captured again. */
@@ -59,7 +59,7 @@ export class Application {
     const { files, askLock } = this.#world;
     this.#isFound = (await files.stat(this.directory))?.kind === 'directory';
     const lock = await askLock(this.directory);
-    const tasks = new Set(await listTasks(files, this.directory));
+    const tasks = await this.#look();
     // All or nothing is noted: that it has ended is told once.
     const before = this.#tasks;
     this.#tasks = tasks;
@@ -73,6 +73,17 @@ export class Application {
     if (this.#wiped.size === 0) return;
     const captured = tasks.filter(({ task, outcome }) => this.#tasks.has(task) && outcome !== 'carried');
     this.#wiped = this.#wiped.difference(new Set(captured.map(({ task }) => task)));
+  }
+
+  /** A number may be given to the next directory at once; when it was born tells them apart where the file system knows. */
+  async #look(): Promise<TaskDirectories> {
+    const { files } = this.#world;
+    const directories = new Map<string, string | undefined>();
+    for (const task of await listTasks(files, this.directory)) {
+      const { device, inode, birthtimeNs } = (await files.stat(join(this.directory, task))) ?? {};
+      directories.set(task, device === undefined ? undefined : [device, inode, birthtimeNs].join(' '));
+    }
+    return directories;
   }
 
   #noteLock(lock: ApplicationState, nowMs: number): boolean {

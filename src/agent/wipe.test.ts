@@ -2,15 +2,40 @@ import { expect, test } from 'vitest';
 import { findWiped, freshlyInstalled } from './wipe.ts';
 
 const nowMs = 1_000_000;
-const both = new Set(['0_0', '0_1']);
-const none = new Set<string>();
+const both = new Map([
+  ['0_0', 'a'],
+  ['0_1', 'b'],
+]);
+const none = new Map<string, string>();
+const begun = new Map([['global', 'z']]);
+const whole = new Map([...both, ['global', 'g']]);
 
 test.each<[string, Parameters<typeof findWiped>[0], readonly string[]]>([
   ['all gone while nobody holds the lock', { before: both, now: none, heldSinceMs: undefined, nowMs }, ['0_0', '0_1']],
   ['all gone right after the start', { before: both, now: none, heldSinceMs: nowMs - 5000, nowMs }, ['0_0', '0_1']],
   ['all gone from an application at work', { before: both, now: none, heldSinceMs: nowMs - 600_000, nowMs }, []],
-  ['one gone', { before: both, now: new Set(['0_0']), heldSinceMs: undefined, nowMs }, []],
-  ['others come', { before: both, now: new Set(['1_0']), heldSinceMs: undefined, nowMs }, []],
+  ['one gone', { before: both, now: new Map([['0_0', 'a']]), heldSinceMs: undefined, nowMs }, []],
+  ['others come', { before: both, now: new Map([['1_0', 'c']]), heldSinceMs: undefined, nowMs }, []],
+  [
+    'new ones in place of some, and of the global one',
+    { before: whole, now: new Map([...begun, ['0_0', 'y']]), heldSinceMs: nowMs - 5000, nowMs },
+    ['0_0', '0_1', 'global'],
+  ],
+  [
+    'a new global one beside another that stayed',
+    { before: whole, now: new Map([...both, ...begun]), heldSinceMs: nowMs, nowMs },
+    [],
+  ],
+  [
+    'new ones of those that Kafka Streams throws away after a crash',
+    { before: both, now: new Map([['0_0', 'y']]), heldSinceMs: nowMs, nowMs },
+    [],
+  ],
+  [
+    'a global one that nobody had looked at',
+    { before: new Map([['global', undefined]]), now: begun, heldSinceMs: nowMs, nowMs },
+    [],
+  ],
   ['nothing was there', { before: none, now: none, heldSinceMs: undefined, nowMs }, []],
 ])('%s', (_what, sight, wiped) => {
   expect([...findWiped(sight)]).toEqual(wiped);

@@ -1,4 +1,5 @@
 import type { Explanation } from '../streams/reason.ts';
+import { GLOBAL_TASK } from '../streams/state-directory.ts';
 
 /** From the end of a restore to the start of its application. */
 const FRESH_RESTORE_MS = 10 * 60_000;
@@ -12,11 +13,14 @@ export function freshlyInstalled(
   return isFresh ? report.installed.map(({ task }) => task) : [];
 }
 
+/** Tasks that are there, each with what tells its directory from any other of its name; undefined where nobody looked. */
+export type TaskDirectories = ReadonlyMap<string, string | undefined>;
+
 /** What the loop saw of an application's directory. */
 export interface WipeSight {
   /** Tasks that were there the last time, or that a restore had installed. */
-  readonly before: ReadonlySet<string>;
-  readonly now: ReadonlySet<string>;
+  readonly before: TaskDirectories;
+  readonly now: TaskDirectories;
   /** Since when the application holds its lock, by the steady clock; undefined while it does not, or nobody can tell. */
   readonly heldSinceMs: number | undefined;
   readonly nowMs: number;
@@ -27,12 +31,21 @@ const START_MS = 60_000;
 
 /**
  * The tasks that an application deleted all at once: `KafkaStreams.cleanUp()`, which may be called before the start and
- * after the end. While it runs, single tasks go, for they have moved to another instance.
+ * after the end. While it runs, single tasks go, for they have moved to another instance. An application that starts right
+ * after its cleaning has new directories before anybody looks: that shows by the global task, for the others may be
+ * thrown away by Kafka Streams itself after a crash, and by all that were there.
  */
 export function findWiped({ before, now, heldSinceMs, nowMs }: WipeSight): ReadonlySet<string> {
-  const isAllGone = before.size > 0 && before.isDisjointFrom(now) && now.size === 0;
+  const isNew = (task: string): boolean => {
+    const [old, current] = [before.get(task), now.get(task)];
+    return old !== undefined && current !== undefined && old !== current;
+  };
+  const tasks = [...before.keys()];
+  const isAllGone =
+    tasks.length > 0 &&
+    (now.size === 0 || (isNew(GLOBAL_TASK) && tasks.every((task) => isNew(task) || !now.has(task))));
   const isAtWork = heldSinceMs !== undefined && nowMs - heldSinceMs > START_MS;
-  return isAllGone && !isAtWork ? before : new Set();
+  return new Set(isAllGone && !isAtWork ? tasks : []);
 }
 
 export const WIPED: Explanation = {
