@@ -4,16 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { mapBounded } from '../../src/base/concurrency.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Broker } from '../support/kafka/broker.ts';
 import { departuresFromDelta } from '../support/kafka/delta.ts';
 import { ImageChecker } from '../support/kafka/image-checker.ts';
 import { type Guarantee, type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
-import { restoreElsewhere } from '../support/kafka/published.ts';
+import { changelogEnds, checkAll, closedTasks, offsetsOf, restoreElsewhere } from '../support/kafka/published.ts';
 import { SteadyLoad } from '../support/kafka/steady-load.ts';
 import type { Load } from '../support/model.ts';
-import type { Sidecar } from '../support/sidecar.ts';
 
 /** Half a million records span less than the windows' retention; forty thousand already need two segments. */
 const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 150, payloadBytes: 60 };
@@ -25,7 +23,6 @@ const SOAK_MS = Number(process.env['WARMSTATE_SOAK_SECONDS'] ?? '20') * 1000;
 /** Of the agent under load; WARMSTATE_KILLS=200 for a long look. */
 const KILLS = Number(process.env['WARMSTATE_KILLS'] ?? '20');
 const KILL_AFTER_MS_MAX = 4000;
-const CLOSED_MS_MAX = 120_000;
 const TEST_MS_MAX = 10 * 60_000 + SOAK_MS + KILLS * 30_000;
 
 const ended = new AbortController();
@@ -75,10 +72,10 @@ describe.for(['3.9.2', '4.2.2'])('warmstate run beside Kafka Streams %s, at_leas
       await application.caughtUp(fed, LOAD);
       await application.close();
     }
-    const closed = await changelogEnds(app);
+    const closed = await changelogEnds(app, broker);
     expect(await sidecar.end(), sidecar.transcript).toBe(0);
 
-    const { snapshots, wrong, counts } = await checkAll(app, checker);
+    const { snapshots, wrong, counts } = await checkAll(app, checker, signal);
     console.log(`run beside ${version}: ${fed} records,`, counts);
     expect(wrong).toEqual([]);
     await expectOlderWindowsToShow(app, checker, snapshots);
@@ -113,7 +110,7 @@ describe('warmstate run beside Kafka Streams 3.9.2, exactly_once_v2, under load'
       await application.caughtUp(FIRST, LOAD);
       await application.close();
     }
-    const closed = await expectCleanClose(sidecar);
+    const closed = await closedTasks(sidecar, TASKS);
     let fed: number;
     {
       await using application = await app.start({ commitIntervalMs: 2000 });
@@ -124,7 +121,7 @@ describe('warmstate run beside Kafka Streams 3.9.2, exactly_once_v2, under load'
     }
     expect(await sidecar.end(), sidecar.transcript).toBe(0);
 
-    const { snapshots, wrong, counts } = await checkAll(app, checker);
+    const { snapshots, wrong, counts } = await checkAll(app, checker, signal);
     console.log(`run beside 3.9.2, exactly once: ${fed} records,`, counts);
     expect(wrong).toEqual([]);
     expect(counts['live']).toBe(0);
@@ -182,7 +179,7 @@ describe('kill -9 of warmstate run', () => {
     await app.verify();
     const { installed, verdict } = await restoreElsewhere(app, checker);
     expect(verdict?.errors).toEqual([]);
-    expect(offsetsOf(installed)).toEqual(await changelogEnds(app));
+    expect(offsetsOf(installed)).toEqual(await changelogEnds(app, broker));
   });
 });
 
@@ -219,61 +216,6 @@ async function expectOlderWindowsToShow(
   });
   const places = verdict?.errors.map((line) => line.split(' ', 2).join(' '));
   expect(new Set(places)).toEqual(new Set(['0_0 win']));
-}
-
-/** What is offered once everything that was written before the close is. */
-async function expectCleanClose(sidecar: Sidecar): Promise<Readonly<Record<string, unknown>>> {
-  return vi.waitFor(
-    async () => {
-      const { applicationRunning, tasks } = await sidecar.status();
-      const all = tasks.map(({ task, entry, pending }) => [task, entry?.quality, pending]);
-      expect([applicationRunning, all]).toEqual([false, TASKS.map((task) => [task, 'clean', false])]);
-      return Object.fromEntries(tasks.map(({ task, entry }) => [task, entry?.offsets]));
-    },
-    { timeout: CLOSED_MS_MAX, interval: 500 },
-  );
-}
-
-/** What a checkpoint says that goes to the end: the last offset of each changelog; of a global topic the next one. */
-async function changelogEnds(app: ProtectedApp): Promise<Readonly<Record<string, string>>> {
-  const ends = [...(await broker.endOffsets())];
-  const persistent = new RegExp(`^${app.name}-(agg|win|tab)-changelog-\\d+$`);
-  const changelogs = ends.filter(([partition]) => persistent.test(partition));
-  const globals = ends.filter(([partition]) => partition.startsWith(`${app.name}-global-`));
-  return Object.fromEntries([
-    ...changelogs.map(([partition, end]) => [partition, String(end - 1n)]),
-    ...globals.map(([partition, end]) => [partition, String(end)]),
-  ]);
-}
-
-/** Of what lies on disk: a release may name stores in memory, too. */
-function offsetsOf(tasks: readonly PrintedTask[]): Readonly<Record<string, string>> {
-  const all = tasks.flatMap(({ offsets }) => Object.entries(offsets));
-  return Object.fromEntries(all.filter(([changelog]) => !changelog.includes('-mem-changelog-')));
-}
-
-/** Every document that was ever published, restored elsewhere. */
-async function checkAll(
-  app: ProtectedApp,
-  checker: ImageChecker,
-): Promise<{
-  readonly snapshots: readonly string[];
-  readonly wrong: readonly string[];
-  readonly counts: Readonly<Record<string, number>>;
-}> {
-  const snapshots = await app.snapshots();
-  const wrong: string[] = [];
-  const counts: Record<string, number> = { snapshots: snapshots.length, clean: 0, live: 0, ahead: 0 };
-  const restored = await mapBounded(snapshots, { limit: 2, signal }, async (snapshot) => ({
-    snapshot,
-    ...(await restoreElsewhere(app, checker, { snapshot })),
-  }));
-  for (const { snapshot, installed, verdict } of restored) {
-    for (const { quality } of installed) counts[quality ?? ''] = (counts[quality ?? ''] ?? 0) + 1;
-    counts['ahead'] = Math.max(counts['ahead'] ?? 0, verdict?.ahead ?? 0);
-    wrong.push(...(verdict?.errors ?? []).map((error) => `${snapshot}: ${error}`));
-  }
-  return { snapshots, wrong, counts };
 }
 
 async function recordOf(app: ProtectedApp, snapshot: string): Promise<unknown> {

@@ -14,6 +14,8 @@ export interface PrintedTask {
   readonly outcome?: 'captured' | 'unchanged' | 'carried' | 'uncapturable';
   readonly decision?: 'warm' | 'local' | 'cold';
   readonly quality: string | null;
+  /** Where a restored one comes from. */
+  readonly snapshot?: string | null;
   readonly reason: string | null;
   readonly offsets: Readonly<Record<string, string>>;
 }
@@ -86,7 +88,9 @@ export class ProtectedApp {
    * With `isCalm` it keeps its writes in memory until a checkpoint: no store has tables enough then to compact any while it is
    * closed. A compaction that begins after the last checkpoint, as on a busy machine, is refused or `live` (Q1).
    */
-  start(options: { readonly commitIntervalMs?: number; readonly isCalm?: boolean } = {}): Promise<StreamsApp> {
+  start(
+    options: { readonly commitIntervalMs?: number; readonly cleansUp?: boolean; readonly isCalm?: boolean } = {},
+  ): Promise<StreamsApp> {
     const { name, version, guarantee, broker, signal } = this.#options;
     const { isCalm = false, ...rest } = options;
     return StreamsApp.start({
@@ -159,11 +163,12 @@ export class ProtectedApp {
     return JSON.parse(await this.#succeed('inspect', flags));
   }
 
-  /** In which objects a snapshot has each table, by the table's place and its hash. */
-  async tablesOf(snapshot: string): Promise<ReadonlyMap<string, readonly string[]>> {
+  /** In which objects a snapshot has each table, by the table's place and its hash; of all tasks unless one is named. */
+  async tablesOf(snapshot: string, only?: string): Promise<ReadonlyMap<string, readonly string[]>> {
     const flags = without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']);
     const { tasks }: PrintedDocument = JSON.parse(await this.#succeed('show', flags, [snapshot]));
-    const files = tasks.flatMap(({ task, stores }) =>
+    const chosen = tasks.filter(({ task }) => only === undefined || task === only);
+    const files = chosen.flatMap(({ task, stores }) =>
       stores.flatMap((store) => store.files.map((file) => ({ task, ...file }))),
     );
     const tables = files.filter(({ path }) => path.endsWith('.sst'));

@@ -25,6 +25,8 @@ export interface StreamsAppOptions {
   readonly commitIntervalMs?: number;
   readonly cacheBytes?: number;
   readonly threads?: number;
+  /** Calls KafkaStreams.cleanUp() before its start. */
+  readonly cleansUp?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -177,6 +179,7 @@ function settingsOf(options: StreamsAppOptions): Readonly<Record<string, string 
     commitIntervalMs: options.commitIntervalMs ?? 500,
     cacheBytes: options.cacheBytes ?? 0, // Every record reaches store and changelog.
     threads: options.threads ?? 1,
+    cleansUp: String(options.cleansUp ?? false),
     retentionMs: RETENTION_MS,
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
   };

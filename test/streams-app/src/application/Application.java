@@ -35,6 +35,7 @@ public final class Application {
         harness.on("/dump", (query, body) -> Stores.dump(streams, query.text("store"), body));
         harness.on("/close", (query, body) -> body.append(Json.of(Map.of("closed", streams.close(Duration.ofSeconds(120))))));
         harness.start();
+        if (settings.text("cleansUp").equals("true")) streams.cleanUp(); // As Spring does where it is told to.
         streams.start();
         Thread.currentThread().join(); // Ended by the harness: end of input, or a signal.
     }
