@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isFailure } from '../base/failure.ts';
-import { type FileAccess, readWhole } from '../base/file-access.ts';
+import { type FileAccess, isSameDirectory, readWhole } from '../base/file-access.ts';
 import type { AgentProblem } from '../events/agent-status.ts';
 import type { Emit } from '../events/event.ts';
 import { isEpochOf } from '../repository/keys.ts';
@@ -148,9 +148,8 @@ class Traces {
   async #lookAt(installed: InstalledTask): Promise<void> {
     const { files, applicationDirectory } = this.#parts;
     const directory = join(applicationDirectory, installed.task);
-    const { device, inode, birthtimeNs } = (await files.stat(directory)) ?? {};
-    const isSame = device === installed.device && inode === installed.inode && birthtimeNs === installed.birthtimeNs;
-    if (!isSame) return;
+    const facts = await files.stat(directory);
+    if (facts === undefined || !isSameDirectory(installed, facts)) return;
     const paths = new Set(installed.files.map(({ path }) => path));
     for (const path of paths) {
       if (!path.endsWith('/CURRENT')) continue;

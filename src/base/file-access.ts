@@ -26,6 +26,18 @@ export interface FileFacts {
   readonly birthtimeNs: bigint;
 }
 
+/**
+ * Whether both are of one directory, looked at in different lives of its volume: mounted anew, on another node or on
+ * the same, it may have another device number. Birth time tells a reused inode number apart; where the file system has
+ * none, the device must be the same.
+ */
+export function isSameDirectory(left: DirectoryIdentity, right: DirectoryIdentity): boolean {
+  const isAlike = left.inode === right.inode && left.birthtimeNs === right.birthtimeNs;
+  return isAlike && (left.birthtimeNs !== 0n || left.device === right.device);
+}
+
+type DirectoryIdentity = Pick<FileFacts, 'device' | 'inode' | 'birthtimeNs'>;
+
 /** An open descriptor. */
 export interface HeldPath extends AsyncDisposable {
   /** As of when it was opened. */

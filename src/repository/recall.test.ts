@@ -57,6 +57,15 @@ describe('what is remembered of a directory', () => {
     expect(verdict(sight, recallTask(kept, sight))).toBe('unclean_restart');
   });
 
+  test('is what was seen of it before its volume was mounted anew, its taint above all (Q6)', () => {
+    const remounted = { ...sight, facts: { ...sight.facts, device: 99n } };
+    const base = { seen: new Map([[sight.task, seen]]) };
+    expect(verdict(remounted, recallTask({ base, report: undefined }, remounted))).toBe('unclean_restart');
+    const taints = [{ task: sight.task, device, inode }];
+    const kept = { base: undefined, report: { ...report, taints } };
+    expect(verdict(remounted, recallTask(kept, remounted))).toBe('unclean_restart');
+  });
+
   test('is the taint that a restore found after the snapshot had looked (Q6)', () => {
     const base = { seen: new Map([[sight.task, { ...seen, tainted: false }]]) };
     const taints = [{ task: sight.task, device, inode }];

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { isFailure, messageOf } from '../base/failure.ts';
-import { type FileAccess, readWhole } from '../base/file-access.ts';
+import { type FileAccess, isSameDirectory, readWhole } from '../base/file-access.ts';
 import type { Quality, TaskMemory, TaskSight } from '../streams/quality.ts';
 import { CHECKPOINT_FILE, WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
 import type { SnapshotDocument } from './document.ts';
@@ -73,11 +73,12 @@ export function findInstalledQuality(report: RestoreReport | undefined, sight: T
 
 /** Whether a memory is of this very directory. */
 export function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
-  return memory.device === facts.device && memory.inode === facts.inode && memory.birthtimeNs === facts.birthtimeNs;
+  return isSameDirectory(memory, facts);
 }
 
-function isTaintedIn(report: RestoreReport, task: string, of: Pick<TaskMemory, 'device' | 'inode'>): boolean {
-  return report.taints.some((one) => one.task === task && one.device === of.device && one.inode === of.inode);
+/** The report lies on the volume that it is about, whatever device number that has by now. */
+function isTaintedIn(report: RestoreReport, task: string, of: Pick<TaskMemory, 'inode'>): boolean {
+  return report.taints.some((one) => one.task === task && one.inode === of.inode);
 }
 
 /** Of a directory that a restore left as it was: nothing is known but that it is tainted. */

@@ -1,3 +1,4 @@
+import { isSameDirectory } from '../base/file-access.ts';
 import {
   checked,
   count,
@@ -124,9 +125,7 @@ export function findInstalledTask(
   sight: Pick<TaskSight, 'task' | 'facts'>,
 ): InstalledTask | undefined {
   const installed = report.installed.find(({ task }) => task === sight.task);
-  const { device, inode, birthtimeNs } = sight.facts;
-  const isSame = installed?.device === device && installed.inode === inode && installed.birthtimeNs === birthtimeNs;
-  return isSame ? installed : undefined;
+  return installed !== undefined && isSameDirectory(installed, sight.facts) ? installed : undefined;
 }
 
 /**

@@ -232,8 +232,18 @@ describe('Q6: what was started over tables that no checkpoint covered is tainted
   test('until the directory is another one', () => {
     const elsewhere = { ...restarted, facts: { ...restarted.facts, inode: 13n } };
     const reborn = { ...restarted, facts: { ...restarted.facts, birthtimeNs: before(1) } };
-    const moved = { ...restarted, facts: { ...restarted.facts, device: 9n } };
-    for (const sight of [elsewhere, reborn, moved]) expect(verdicts(sight, { after: [FLUSHED] })).toEqual(CLEAN);
+    for (const sight of [elsewhere, reborn]) expect(verdicts(sight, { after: [FLUSHED] })).toEqual(CLEAN);
+  });
+
+  test('also where its volume was mounted anew and has another device number', () => {
+    const remounted = { ...restarted, facts: { ...restarted.facts, device: 9n } };
+    expect(verdicts(remounted, { after: [FLUSHED] })).toEqual(TAINTED);
+    // Where directories have no time of birth nothing but the device tells that it is no other one.
+    const [before, now] = [FLUSHED, remounted].map((sight) => ({
+      ...sight,
+      facts: { ...sight.facts, birthtimeNs: 0n },
+    }));
+    expect(verdicts(now ?? remounted, { after: [before ?? FLUSHED] })).toEqual(CLEAN);
   });
 
   test.each([

@@ -1,4 +1,4 @@
-import type { FileFacts } from '../base/file-access.ts';
+import { type FileFacts, isSameDirectory } from '../base/file-access.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 import { findMissing, type ParentMemory } from './completeness.ts';
 import { coverStores, keepsOwnOffsets } from './offsets.ts';
@@ -40,7 +40,7 @@ export interface DatabaseSight {
  * the next process of the same instance, in the newest document.
  */
 export interface TaskMemory {
-  /** Which directory it is about; birth time tells a reused inode number apart, 0 where the file system has none. */
+  /** Which directory it is about; the birth time is 0 where the file system has none. */
   readonly device: bigint;
   readonly inode: bigint;
   readonly birthtimeNs: bigint;
@@ -95,7 +95,8 @@ export interface Judgement {
 
 /** Decides what one look at a task is worth under each guarantee, by the rules Q, C and D of docs/quality.md. */
 export function judge(sight: TaskSight, context: JudgeContext): Judgement {
-  const memory = isSameDirectory(sight, context.memory) ? context.memory : undefined;
+  const { memory: known } = context;
+  const memory = known !== undefined && isSameDirectory(known, sight.facts) ? known : undefined;
   const { checkpoint } = sight;
   const missing = findMissing(sight.parents, memory?.parents, {
     stateTimeNs: checkpoint?.mtimeNs,
@@ -320,13 +321,6 @@ function remember(
     parents: look.isWhole ? parents : (memory?.parents ?? new Map()),
     watch: look.watch,
   };
-}
-
-function isSameDirectory(sight: TaskSight, memory: TaskMemory | undefined): boolean {
-  const { device, inode, birthtimeNs } = sight.facts;
-  return (
-    memory !== undefined && memory.device === device && memory.inode === inode && memory.birthtimeNs === birthtimeNs
-  );
 }
 
 function isSameCheckpoint(sight: TaskSight, memory: TaskMemory): boolean {
