@@ -1,8 +1,10 @@
+import { writeFileSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
 import { hookedFiles } from '../../test/support/hooked-files.ts';
+import { ModelDatabase } from '../../test/support/model-database.ts';
 import { Failure } from '../base/failure.ts';
 import { filesOfEntry } from '../repository/document.ts';
 
@@ -97,6 +99,29 @@ describe('while the application runs', () => {
       ['0_1', 'restorable', false],
     ]);
     expect(scene.status.problems).toEqual([]);
+  });
+
+  test('a store that is thrown back while others are uploaded does not take the place of what is stored', async () => {
+    await using scene = await AgentScenario.open();
+    const { applicationDirectory } = scene.disk;
+    const checkpoint = (...lines: readonly string[]): void =>
+      writeFileSync(join(applicationDirectory, '0_0/.checkpoint'), `0\n${lines.length}\n${lines.join('\n')}\n`);
+    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    new ModelDatabase(join(applicationDirectory, '0_0/rocksdb/other')).change({ add: [{ number: 7 }] });
+    checkpoint('orders-agg-changelog 0 100', 'orders-other-changelog 0 100');
+    const files = hookedFiles();
+    files.once('before', 'hold agg/000008.sst', () => {
+      database.change({ add: [{ number: 9, sizeBytes: 300_000 }] });
+      checkpoint('orders-agg-changelog 0 300', 'orders-other-changelog 0 -4');
+    });
+    scene.start({ files });
+    await scene.untilRounds(1);
+    database.change({ add: [{ number: 8, sizeBytes: 300_000 }] });
+    checkpoint('orders-agg-changelog 0 200', 'orders-other-changelog 0 200');
+    await scene.untilRounds(2);
+    const last = (await scene.documents()).at(-1)?.entries[0];
+    expect(last?.stores.map(({ name }) => name)).toEqual(['agg', 'other']);
+    expect(scene.taskStatus('0_0')?.why?.reason).toBe('no_offset');
   });
 
   test('requests at the same time share one round, and what was asked for early goes at once', async () => {

@@ -150,9 +150,7 @@ export class Round {
     const terms = {
       applicationDirectory: settings.applicationDirectory,
       isProgress: (look: LookedAt) =>
-        previous === undefined ||
-        (findUnfilled(previous, look) === undefined &&
-          this.#choose(previous, sketchEntry(look, this.#origin)) !== previous),
+        previous === undefined || this.#choose(previous, sketchEntry(look, this.#origin), look) !== previous,
       previous,
       archiveUse: this.#archiveUse,
     };
@@ -254,7 +252,12 @@ export class Round {
       const made = makeEntry(taken, contents, this.#origin);
       // A2: also where the document that was installed from is gone by now.
       const captured = installed === undefined ? made : keepStateTime(made, installed);
-      const entry = previous === undefined ? captured : this.#choose(previous, captured);
+      const entry = previous === undefined ? captured : this.#choose(previous, captured, taken);
+      // Seen before the upload it was progress; what was captured after it may be none any more.
+      if (entry === previous) {
+        this.#noteNoProgress(task, taken);
+        continue;
+      }
       this.#entries.set(task, entry);
       for (const content of taken.stored.values())
         if (!this.#wasSentNow(content)) this.#reusedBytes += content.sizeBytes;
@@ -305,7 +308,8 @@ export class Round {
     }
   }
 
-  #choose(previous: Entry, captured: Entry): Entry {
+  #choose(previous: Entry, captured: Entry, look: LookedAt): Entry {
+    if (findUnfilled(previous, look) !== undefined) return previous;
     return chooseCarried(previous, captured, this.#terms());
   }
 
