@@ -48,3 +48,28 @@ test('never by its path, for RocksDB gives the same numbers again', () => {
   expect(known.findByHash('cd'.repeat(32), 100)).toEqual(content());
   expect(known.findByHash('cd'.repeat(32), 99)).toBeUndefined();
 });
+
+test('what no document names any more is forgotten, by whatever it was known', () => {
+  const known = new KnownTables();
+  const otherHash = 'ef'.repeat(32);
+  const named = content({ uid: UID });
+  const unnamed = content({ uid: 'ef'.repeat(16), sha256: otherHash });
+  const elsewhere = { ...facts, inode: 77n };
+  const nowhere = { ...facts, inode: 78n };
+  known.learnAt(facts, named);
+  known.learnAt(elsewhere, unnamed);
+  known.keepOnly([
+    { sha256: 'cd'.repeat(32), sizeBytes: 100 },
+    { sha256: otherHash, sizeBytes: 99 },
+  ]);
+  expect([
+    known.find({ uid: UID, sizeBytes: 100, facts: nowhere }),
+    known.find({ uid: undefined, sizeBytes: 100, facts }),
+    known.findByHash('cd'.repeat(32), 100),
+  ]).toEqual([named, named, named]);
+  expect([
+    known.find({ uid: 'ef'.repeat(16), sizeBytes: 100, facts: nowhere }),
+    known.find({ uid: undefined, sizeBytes: 100, facts: elsewhere }),
+    known.findByHash(otherHash, 100),
+  ]).toEqual([undefined, undefined, undefined]);
+});

@@ -61,6 +61,16 @@ test.each<[string, Partial<Situation>, number]>([
   expect(schedule({ ...resting, ...change }).wakeMs).toBe(wakeMs);
 });
 
+test.each<[string, Partial<Situation>, number | undefined]>([
+  ['unchanged state', {}, undefined],
+  ['a change in the interval', { changedMs: 995_000 }, 1_290_000],
+  ['a change after it', { changedMs: 999_500, roundMs: 700_000 }, 1_000_500],
+  ['a change, not before what a failure lets try again', { changedMs: 995_000, retryMs: 1_300_000 }, 1_300_000],
+  ['an end of the application', { hasEnded: true }, 1_000_000],
+])('foretells when a round follows %s', (_what, change, roundDueMs) => {
+  expect(schedule({ ...resting, ...change }).roundDueMs).toBe(roundDueMs);
+});
+
 test('never sleeps in the past', () => {
   const late = { ...resting, changedMs: 1, roundMs: 2, renewedMs: 3, retryMs: 4, isBusy: true };
   expect(schedule(late).wakeMs).toBe(resting.nowMs + 1000);

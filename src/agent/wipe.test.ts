@@ -13,6 +13,8 @@ const whole = new Map([...both, ['global', 'g']]);
 test.each<[string, Parameters<typeof findWiped>[0], readonly string[]]>([
   ['all gone while nobody holds the lock', { before: both, now: none, heldSinceMs: undefined, nowMs }, ['0_0', '0_1']],
   ['all gone right after the start', { before: both, now: none, heldSinceMs: nowMs - 5000, nowMs }, ['0_0', '0_1']],
+  ['all gone a minute after it', { before: both, now: none, heldSinceMs: nowMs - 60_000, nowMs }, ['0_0', '0_1']],
+  ['all gone later than that', { before: both, now: none, heldSinceMs: nowMs - 60_001, nowMs }, []],
   ['all gone from an application at work', { before: both, now: none, heldSinceMs: nowMs - 600_000, nowMs }, []],
   ['one gone', { before: both, now: new Map([['0_0', 'a']]), heldSinceMs: undefined, nowMs }, []],
   ['others come', { before: both, now: new Map([['1_0', 'c']]), heldSinceMs: undefined, nowMs }, []],
