@@ -15,7 +15,7 @@ import { Requests } from './requests.ts';
 import { type Due, jitteredMs, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import { TaskViews } from './task-views.ts';
-import { ApplicationTrial } from './trial.ts';
+import { ApplicationTrial, type TrialFinding } from './trial.ts';
 import { Troubles } from './troubles.ts';
 import { aborting, Wake } from './wake.ts';
 import type { TaskWatcher } from './watcher.ts';
@@ -52,6 +52,10 @@ export class Loop implements Agent {
   readonly #ending = new AbortController();
   /** The pod is told to end: what the application loses now is nobody's fault. */
   #isEnding = false;
+  /** A preStop hook ran: the end may follow until then. A liveness probe that fails runs it too, and the pod lives on. */
+  #mayEndUntilMs = Number.NEGATIVE_INFINITY;
+  /** What is to be told of the trial once it is clear that it did not. */
+  #withheld: TrialFinding | undefined;
   #isOver = false;
   #bug: { readonly error: unknown } | undefined;
   #work: Promise<void> | undefined;
@@ -89,7 +93,7 @@ export class Loop implements Agent {
     const unusable = this.#troubles.problems.find(({ area }) => area === 'settings');
     if (unusable !== undefined) return Promise.reject(new Failure('invalid', unusable.message));
     if (trigger === 'pre_stop') {
-      this.#isEnding = true;
+      this.#expectEnd();
       this.#publisher.hurry();
     }
     const result = this.#requests.add(trigger);
@@ -240,13 +244,22 @@ export class Loop implements Agent {
     this.#hasEnded = true;
   }
 
+  /** Anybody may call the hook again and again: that does not put it off. */
+  #expectEnd(): void {
+    const nowMs = this.#world.clock.monotonicMs();
+    const { terminationGracePeriodMs = GRACE_MS_DEFAULT } = this.#settings;
+    if (nowMs >= this.#mayEndUntilMs) this.#mayEndUntilMs = nowMs + terminationGracePeriodMs;
+  }
+
   async #lookAtTrial(): Promise<void> {
     if (this.#isEnding) return;
     const earlier = this.#publisher.epoch?.earlierTrial;
     // Known only once storage has answered: what was seen by then is of a trial that was over.
     if (earlier?.state === 'confirmed') this.#troubles.end('trial');
-    const finding = await this.#trial?.look(this.#application.lock, earlier);
-    if (finding === undefined) return;
+    const finding = (await this.#trial?.look(this.#application.lock, earlier)) ?? this.#withheld;
+    const mayEnd = this.#world.clock.monotonicMs() < this.#mayEndUntilMs;
+    this.#withheld = mayEnd ? finding : undefined;
+    if (finding === undefined || mayEnd) return;
     this.#publisher.note({ trial: finding.trial });
     if (finding.problem === undefined) this.#troubles.end('trial');
     else this.#troubles.begin('trial', finding.problem);

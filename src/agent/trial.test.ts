@@ -288,6 +288,28 @@ describe('beside an agent', () => {
     expect(trialOf(scene)).toMatchObject({ state: 'confirmed', lockLost: 2 });
   });
 
+  test('a preStop hook of a pod that lives on hides no loss: a liveness probe that fails runs it as well', async () => {
+    await using scene = await openRestored();
+    const agent = scene.start();
+    await scene.untilRounds(1);
+    for (let i = 0; i < 2; i++) {
+      await agent.requestSnapshot('pre_stop');
+      await become(scene, 'stopped', 12_000);
+      await become(scene, 'running', 3000);
+    }
+    await scene.until('it is told', () => trialOf(scene)?.lockLost === 2);
+  });
+
+  test('where the pod ends, what came after its preStop hook adds nothing', async () => {
+    await using scene = await openRestored();
+    const agent = scene.start();
+    await scene.untilRounds(1);
+    await agent.requestSnapshot('pre_stop');
+    await become(scene, 'stopped', 15_000);
+    await scene.end();
+    expect(trialOf(scene)?.lockLost ?? 0).toBe(0);
+  });
+
   test('the end of the pod adds nothing', async () => {
     await using scene = await openRestored();
     scene.start();
