@@ -8,6 +8,7 @@ import type { EpochRecord } from '../../src/repository/record.ts';
 import { listRepository, loadRecords, openRepository } from '../../src/repository/repository.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
 import { APPLICATION, type Scenario } from './scenario.ts';
+import { COMPILE_CACHE } from './warmstate.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
 const HOLDER = resolve(import.meta.dirname, 'bin/hold-lock.ts');
@@ -38,7 +39,7 @@ export class Pod implements AsyncDisposable {
     await writeFile(join(scenario.applicationDirectory, '.lock'), '');
     const before = new Set((await recordsOf(scenario)).map(({ epoch }) => epoch));
     const args = [MAIN, 'run', ...flags, '--listen', '127.0.0.1:0'];
-    const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'] };
+    const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...COMPILE_CACHE };
     const pod = new Pod(
       scenario,
       spawn(process.execPath, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] }),

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { COMPILE_CACHE } from './warmstate.ts';
 
 const LINES_SHOWN = 40;
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
@@ -56,7 +57,7 @@ export class Sidecar implements AsyncDisposable {
   ): Sidecar {
     const [command = '', ...args] = [...prefix, process.execPath, MAIN, 'run', '--listen', listen, ...flags];
     const child = spawn(command, args, {
-      env: { PATH: process.env['PATH'], ...env },
+      env: { PATH: process.env['PATH'], ...COMPILE_CACHE, ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
       ...(uid === undefined ? {} : { uid, gid: uid }),
     });

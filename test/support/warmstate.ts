@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 const MAIN = resolve(import.meta.dirname, '../../src/main.ts');
+/** Types are taken out and code is compiled once, not for every process: three quarters of what a start costs. */
+export const COMPILE_CACHE = { NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../../.cache/compiled') };
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface Ended {
@@ -16,7 +18,7 @@ export async function warmstate(
   args: readonly string[],
   { env = {}, ...options }: { readonly signal?: AbortSignal; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<Ended> {
-  const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env };
+  const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...COMPILE_CACHE, ...env };
   return promisify(execFile)(process.execPath, [MAIN, ...args], {
     env: environment,
     maxBuffer: OUTPUT_BYTES_MAX,
