@@ -168,6 +168,17 @@ export class Looks implements AsyncDisposable {
     };
   }
 
+  /** Lets go of what it remembers and holds open of tasks that are gone; `present` are known to be there. */
+  async forgetGone(present: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const known = new Set([...this.#memories.keys(), ...this.#checkpoints.keys()]);
+    for (const task of known.difference(present)) {
+      // oxlint-disable-next-line no-underscore-dangle -- TypeScript's mark for what is only held
+      using _turn = await this.#turnOf(task).acquire(1, signal);
+      const isGone = (await this.#world.files.stat(join(this.#where.applicationDirectory, task))) === undefined;
+      if (isGone) await this.#forget(task);
+    }
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#manifests[Symbol.asyncDispose]();
   }

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { readdir, readlink, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
@@ -122,6 +122,24 @@ describe('while the application runs', () => {
     const last = (await scene.documents()).at(-1)?.entries[0];
     expect(last?.stores.map(({ name }) => name)).toEqual(['agg', 'other']);
     expect(scene.taskStatus('0_0')?.why?.reason).toBe('no_offset');
+  });
+
+  test('nothing is kept open of a task that moved away', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const { applicationDirectory } = scene.disk;
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(15_000);
+    const openedOf = async (task: string): Promise<number> => {
+      const links = await Promise.all(
+        (await readdir('/proc/self/fd')).map((fd) => readlink(join('/proc/self/fd', fd)).catch(() => '')),
+      );
+      return links.filter((path) => path.startsWith(join(applicationDirectory, task, '/'))).length;
+    };
+    expect(await openedOf('0_1')).toBeGreaterThan(0);
+    await rm(join(applicationDirectory, '0_1'), { recursive: true });
+    await scene.pass(15_000);
+    expect([await openedOf('0_1'), (await openedOf('0_0')) > 0]).toEqual([0, true]);
   });
 
   test('requests at the same time share one round, and what was asked for early goes at once', async () => {

@@ -275,6 +275,7 @@ export class Loop implements Agent {
       this.#space = await this.#world.askSpace(this.#settings.stateDir);
     }
     await this.#views.refresh(epoch, { isSweep, nowMs, signal: this.#ending.signal });
+    await epoch.looks.forgetGone(this.#views.present, this.#ending.signal);
   }
 
   async #unlessUnreadable(work: () => Promise<void>): Promise<void> {
