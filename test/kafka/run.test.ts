@@ -22,7 +22,7 @@ const RECORDS_PER_SECOND = 1000;
 const SOAK_MS = Number(process.env['WARMSTATE_SOAK_SECONDS'] ?? '20') * 1000;
 /** Of the agent under load; WARMSTATE_KILLS=200 for a long look. */
 const KILLS = Number(process.env['WARMSTATE_KILLS'] ?? '20');
-const KILL_AFTER_MS_MAX = 4000;
+const KILL_AFTER_MS_MAX = 3000;
 const TEST_MS_MAX = 10 * 60_000 + SOAK_MS + KILLS * 30_000;
 
 const ended = new AbortController();
