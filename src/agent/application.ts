@@ -73,6 +73,7 @@ export class Application {
     if (this.#wiped.size === 0) return;
     const captured = tasks.filter(({ task, outcome }) => this.#tasks.has(task) && outcome !== 'carried');
     this.#wiped = this.#wiped.difference(new Set(captured.map(({ task }) => task)));
+    if (this.#wiped.size === 0) this.#world.troubles.end('wipe');
   }
 
   /** A number may be given to the next directory at once; when it was born tells them apart where the file system knows. */
@@ -102,7 +103,7 @@ export class Application {
     if (tasks.size === 0) return;
     this.#wiped = this.#wiped.union(tasks);
     const message = `the application deleted ${[...tasks].join(', ')} at its start or at its end`;
-    this.#world.troubles.begin('state-dir', { message, hint: WIPED.message });
+    this.#world.troubles.begin('wipe', { message, hint: WIPED.message });
   }
 
   #notice(name: NoticeName, message: string): void {

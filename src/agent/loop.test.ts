@@ -347,6 +347,29 @@ describe('an application that deletes its own state', () => {
     expect((await scene.documents()).at(-1)?.entries.length).toBe(5);
   });
 
+  test('is told again once its directory, unreadable meanwhile, can be read', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    const files = hookedFiles();
+    let isReadable = true;
+    files.always('stat state/orders', () => {
+      if (!isReadable) throw new Failure('unavailable', 'cannot read state/orders: permission denied');
+    });
+    scene.lock = 'stopped';
+    scene.start({ files });
+    await scene.untilRounds(1);
+    await rm(join(scene.disk.applicationDirectory, '0_0'), { recursive: true });
+    const problem = (): string | undefined => scene.status.problems[0]?.message;
+    await scene.until('it is found out', () => problem()?.includes('0_0') === true);
+    isReadable = false;
+    await scene.until('it cannot be read', () => problem()?.includes('permission denied') === true);
+    isReadable = true;
+    await scene.until('it is told again', () => problem()?.includes('0_0') === true);
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    await scene.disk.checkpoint('0_0', 200);
+    await scene.until('it is captured again', () => scene.status.problems.length === 0);
+  });
+
   test('is not suspected where its tasks move away while it runs', async () => {
     await using scene = await AgentScenario.open(CLOSED);
     scene.start();

@@ -281,7 +281,7 @@ export class Loop implements Agent {
   async #unlessUnreadable(work: () => Promise<void>): Promise<void> {
     try {
       await work();
-      if (this.#application.wiped.size === 0) this.#troubles.end('state-dir');
+      this.#troubles.end('state-dir');
       this.#readMs = this.#world.clock.monotonicMs();
       this.#isReadable = true;
     } catch (error) {

@@ -1,33 +1,47 @@
 import type { Clock } from '../base/clock.ts';
 import type { AgentProblem } from '../events/agent-status.ts';
 
-/** Worst first. */
-const AREAS: readonly AgentProblem['area'][] = ['settings', 'storage', 'state-dir', 'trial', 'listen'];
+/** What may stand in the way: in each area one thing, and that the application emptied the state directory. */
+export type Trouble = AgentProblem['area'] | 'wipe';
 
-/** What stands in the way now, one thing of each area. */
+/** Worst first, each with its area. A directory that cannot be read hides what was deleted in it, until it can. */
+const AREAS: readonly (readonly [Trouble, AgentProblem['area']])[] = [
+  ['settings', 'settings'],
+  ['storage', 'storage'],
+  ['state-dir', 'state-dir'],
+  ['wipe', 'state-dir'],
+  ['trial', 'trial'],
+  ['listen', 'listen'],
+];
+
+/** What stands in the way now; of each area the worst is told. */
 export class Troubles {
   readonly #clock: Pick<Clock, 'nowMs'>;
-  readonly #problems = new Map<AgentProblem['area'], AgentProblem>();
+  readonly #problems = new Map<Trouble, Omit<AgentProblem, 'area'>>();
 
   constructor(clock: Pick<Clock, 'nowMs'>) {
     this.#clock = clock;
   }
 
   get problems(): readonly AgentProblem[] {
-    return AREAS.flatMap((area) => this.#problems.get(area) ?? []);
+    const problems = AREAS.flatMap(([trouble, area]) => {
+      const problem = this.#problems.get(trouble);
+      return problem === undefined ? [] : [{ area, ...problem }];
+    });
+    return [...Map.groupBy(problems, ({ area }) => area).values()].flatMap(([worst]) => worst ?? []);
   }
 
-  has(area: AgentProblem['area']): boolean {
-    return this.#problems.has(area);
+  has(trouble: Trouble): boolean {
+    return this.#problems.has(trouble);
   }
 
-  /** Where something of this area stood in the way already, it goes on. */
-  begin(area: AgentProblem['area'], why: { readonly message: string; readonly hint?: string | undefined }): void {
-    const sinceMs = this.#problems.get(area)?.sinceMs ?? this.#clock.nowMs();
-    this.#problems.set(area, { area, message: why.message, hint: why.hint, sinceMs });
+  /** Where it stood in the way already, it goes on. */
+  begin(trouble: Trouble, why: { readonly message: string; readonly hint?: string | undefined }): void {
+    const sinceMs = this.#problems.get(trouble)?.sinceMs ?? this.#clock.nowMs();
+    this.#problems.set(trouble, { message: why.message, hint: why.hint, sinceMs });
   }
 
-  end(area: AgentProblem['area']): void {
-    this.#problems.delete(area);
+  end(trouble: Trouble): void {
+    this.#problems.delete(trouble);
   }
 }
