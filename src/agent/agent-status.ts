@@ -7,22 +7,29 @@ import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import type { AgentSettings } from './agent.ts';
 import type { Application } from './application.ts';
+import type { Epoch } from './epoch.ts';
 import type { DiskSpace } from './pin-limit.ts';
 import type { Publisher } from './publisher.ts';
 import type { TaskFinding } from './round.ts';
 import type { Glance, TaskViews } from './task-views.ts';
 import { WIPED } from './wipe.ts';
 
+/** What the epoch knows, once it has begun. */
+type EpochFacts = Pick<Epoch, 'name' | 'snapshot' | 'entries' | 'findings' | 'previousShutdown' | 'toStoreTimeMs'>;
+
 /** Everything that a status is made of. */
-interface AgentFacts {
-  readonly settings: AgentSettings;
+export interface AgentFacts {
+  readonly settings: Pick<
+    AgentSettings,
+    'applicationId' | 'lineage' | 'instance' | 'processingGuarantee' | 'maxAgeMs' | 'stateDirLimitBytes'
+  >;
   readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   readonly phase: AgentStatus['phase'];
   readonly turnedAtMs: number;
   readonly problems: AgentStatus['problems'];
-  readonly application: Application;
-  readonly publisher: Publisher;
-  readonly views: TaskViews;
+  readonly application: Pick<Application, 'isFound' | 'lock' | 'wiped'>;
+  readonly publisher: Pick<Publisher, 'lastSuccessMs' | 'bytesPerSecond'> & { readonly epoch: EpochFacts | undefined };
+  readonly views: Pick<TaskViews, 'present' | 'glanceOf'>;
   readonly report: RestoreReport | undefined;
   readonly space: DiskSpace | undefined;
   /** By the steady clock. */
