@@ -1,8 +1,9 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { SnapshotDocument } from '../repository/document.ts';
 import { type Entry, filesOfEntry } from '../repository/document.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
-import type { EpochRecord, Trial } from '../repository/record.ts';
+import type { EpochRecord, Taint, Trial } from '../repository/record.ts';
 import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
 import { openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
@@ -10,7 +11,7 @@ import { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy, loadLegacy, teachTables } from './legacy.ts';
 import { Looks } from './looks.ts';
 import { createMeter } from './meter.ts';
-import { findPreviousShutdown, type PreviousShutdown } from './previous-life.ts';
+import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
 import { Round, type RoundOrder, type TaskFinding } from './round.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
@@ -27,7 +28,6 @@ export interface EpochResult extends SnapshotResult {
 interface Parts {
   readonly writer: RepositoryWriter;
   readonly legacy: Legacy;
-  readonly previousShutdown: PreviousShutdown;
   readonly earlierTrial: Trial | undefined;
 }
 
@@ -57,7 +57,7 @@ export class Epoch implements AsyncDisposable {
     this.#world = world;
     this.#writer = parts.writer;
     this.#legacy = parts.legacy;
-    this.previousShutdown = parts.previousShutdown;
+    this.previousShutdown = shutdownOf(parts.legacy.previousLife);
     this.earlierTrial = parts.earlierTrial;
     const passesOverUnreadable = parts.writer.record.role === 'run';
     this.looks = new Looks(
@@ -83,7 +83,6 @@ export class Epoch implements AsyncDisposable {
     const repository = await openRepository(store, { application, lineage, notice, signal });
     const listing = await listRepository(repository, { signal });
     const legacy = await loadLegacy(repository, listing, { ...world, instance, stateDir: settings.stateDir });
-    const previousShutdown = await findPreviousShutdown(repository, listing, { instance, signal });
     const restoreEpoch = role === 'run' ? legacy.report?.epoch : undefined;
     const earlierTrial = await recallTrial(repository, listing, { instance, restoreEpoch, signal });
     const writer = await openWriter(repository, listing, {
@@ -94,15 +93,22 @@ export class Epoch implements AsyncDisposable {
       maxAgeMs: settings.maxAgeMs,
       keepWithinMs: settings.keepWithinMs,
       after: legacy.report?.epoch,
+      taints: legacy.taints,
       clock: world.clock,
       random: world.random,
       signal,
     });
-    return new Epoch(settings, world, { writer, legacy, previousShutdown, earlierTrial });
+    return new Epoch(settings, world, { writer, legacy, earlierTrial });
   }
 
   get name(): string {
     return this.#writer.record.epoch;
+  }
+
+  /** What looks know of directories and the record does not say yet (Q6). */
+  get newTaints(): readonly Taint[] | undefined {
+    const { taints } = this.looks;
+    return isDeepStrictEqual(taints, this.#writer.record.taints) ? undefined : taints;
   }
 
   /** Name of the newest document of this epoch. */

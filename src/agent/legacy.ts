@@ -4,7 +4,8 @@ import type { Emit } from '../events/event.ts';
 import { best, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument } from '../repository/document.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
-import { type Recollection, readRestoreReport } from '../repository/recall.ts';
+import { findPreviousLife, type Recollection, readRestoreReport } from '../repository/recall.ts';
+import type { EpochRecord } from '../repository/record.ts';
 import { loadBase, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
 import type { KnownTables } from './known-tables.ts';
 
@@ -13,6 +14,8 @@ export interface Legacy extends Recollection {
   readonly base: SnapshotDocument | undefined;
   /** The documents that the volume was filled from, by name. */
   readonly restored: ReadonlyMap<string, SnapshotDocument>;
+  /** The record of the life of this instance before. */
+  readonly previousLife: EpochRecord | undefined;
 }
 
 export async function loadLegacy(
@@ -40,7 +43,9 @@ export async function loadLegacy(
     );
     if (document !== undefined) restored.set(name, document);
   }
-  return { base: await loadBase(repository, listing, { instance, signal }), report, restored };
+  const base = await loadBase(repository, listing, { instance, signal });
+  const previousLife = await findPreviousLife(repository, listing, { instance, signal });
+  return { base, report, restored, previousLife, taints: previousLife?.taints };
 }
 
 /** Per task the entry to go on from: of this instance's last document, or of the snapshot that it was restored from. */

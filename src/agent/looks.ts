@@ -8,6 +8,7 @@ import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, isAbout, type Recollection, recallSeen, recallTask } from '../repository/recall.ts';
+import type { Taint } from '../repository/record.ts';
 import { parseFileName } from '../rocksdb/file-name.ts';
 import {
   type Guarantee,
@@ -103,6 +104,16 @@ export class Looks implements AsyncDisposable {
   /** Of every task that is there, as of the last look. */
   get memories(): ReadonlyMap<string, TaskMemory> {
     return this.#memories;
+  }
+
+  /** Directories that an exactly-once application went on in over uncovered tables (Q6), also those that earlier lives saw. */
+  get taints(): readonly Taint[] {
+    const { taints: noted = [] } = this.#recollection;
+    const earlier = noted.filter(({ task }) => !this.#memories.has(task));
+    const seen = [...this.#memories].flatMap(([task, { tainted, device, inode, birthtimeNs }]) =>
+      tainted ? [{ task, device, inode, birthtimeNs }] : [],
+    );
+    return [...earlier, ...seen];
   }
 
   /** Judged with everything that was seen before, this time included. */

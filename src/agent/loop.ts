@@ -15,7 +15,8 @@ import { Requests } from './requests.ts';
 import { type Due, jitteredMs, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import { TaskViews } from './task-views.ts';
-import { ApplicationTrial, type TrialFinding } from './trial.ts';
+import { ApplicationTrial } from './trial.ts';
+import { TrialNews } from './trial-news.ts';
 import { Troubles } from './troubles.ts';
 import { aborting, Wake } from './wake.ts';
 import type { TaskWatcher } from './watcher.ts';
@@ -48,14 +49,9 @@ export class Loop implements Agent {
   readonly #views = new TaskViews();
   readonly #wake = new Wake();
   readonly #requests = new Requests();
+  readonly #trialNews: TrialNews;
   /** Aborts whatever is under way: killed, or out of time. */
   readonly #ending = new AbortController();
-  /** The pod is told to end: what the application loses now is nobody's fault. */
-  #isEnding = false;
-  /** A preStop hook ran: the end may follow until then. A liveness probe that fails runs it too, and the pod lives on. */
-  #mayEndUntilMs = Number.NEGATIVE_INFINITY;
-  /** What is to be told of the trial once it is clear that it did not. */
-  #withheld: TrialFinding | undefined;
   #isOver = false;
   #bug: { readonly error: unknown } | undefined;
   #work: Promise<void> | undefined;
@@ -65,7 +61,6 @@ export class Loop implements Agent {
   #application: Application;
   #hasEnded = false;
   #report: RestoreReport | undefined;
-  #trial: ApplicationTrial | undefined;
   #space: DiskSpace | undefined;
   #observedMs = Number.NEGATIVE_INFINITY;
   #sweptMs = Number.NEGATIVE_INFINITY;
@@ -83,6 +78,10 @@ export class Loop implements Agent {
     this.#world = world;
     this.#troubles = new Troubles(world.clock);
     this.#publisher = new Publisher(settings, { ...world, troubles: this.#troubles });
+    this.#trialNews = new TrialNews(
+      { clock: world.clock, troubles: this.#troubles, note: (news) => this.#publisher.note(news) },
+      settings.terminationGracePeriodMs ?? GRACE_MS_DEFAULT,
+    );
     this.#application = this.#meet([]);
     this.#turnedAtMs = world.clock.nowMs();
     this.#intervalMs = jitteredMs(settings.intervalMs, world.random.fraction());
@@ -93,7 +92,7 @@ export class Loop implements Agent {
     const unusable = this.#troubles.problems.find(({ area }) => area === 'settings');
     if (unusable !== undefined) return Promise.reject(new Failure('invalid', unusable.message));
     if (trigger === 'pre_stop') {
-      this.#expectEnd();
+      this.#trialNews.expectEnd();
       this.#publisher.hurry();
     }
     const result = this.#requests.add(trigger);
@@ -234,7 +233,7 @@ export class Loop implements Agent {
   async #observe(nowMs: number): Promise<void> {
     this.#observedMs = nowMs;
     const { hasEnded } = await this.#application.observe(nowMs);
-    await this.#lookAtTrial();
+    await this.#trialNews.look(this.#application.lock, this.#publisher.epoch?.earlierTrial);
     this.#views.list([...this.#application.tasks]);
     if (this.#phase === 'starting') this.#enter('watching');
     if (!hasEnded) return;
@@ -242,27 +241,6 @@ export class Loop implements Agent {
     this.#views.invalidate();
     this.#sweptMs = Number.NEGATIVE_INFINITY;
     this.#hasEnded = true;
-  }
-
-  /** Anybody may call the hook again and again: that does not put it off. */
-  #expectEnd(): void {
-    const nowMs = this.#world.clock.monotonicMs();
-    const { terminationGracePeriodMs = GRACE_MS_DEFAULT } = this.#settings;
-    if (nowMs >= this.#mayEndUntilMs) this.#mayEndUntilMs = nowMs + terminationGracePeriodMs;
-  }
-
-  async #lookAtTrial(): Promise<void> {
-    if (this.#isEnding) return;
-    const earlier = this.#publisher.epoch?.earlierTrial;
-    // Known only once storage has answered: what was seen by then is of a trial that was over.
-    if (earlier?.state === 'confirmed') this.#troubles.end('trial');
-    const finding = (await this.#trial?.look(this.#application.lock, earlier)) ?? this.#withheld;
-    const mayEnd = this.#world.clock.monotonicMs() < this.#mayEndUntilMs;
-    this.#withheld = mayEnd ? finding : undefined;
-    if (finding === undefined || mayEnd) return;
-    this.#publisher.note({ trial: finding.trial });
-    if (finding.problem === undefined) this.#troubles.end('trial');
-    else this.#troubles.begin('trial', finding.problem);
   }
 
   async #refresh(nowMs: number, sweepMs: number): Promise<void> {
@@ -276,6 +254,9 @@ export class Loop implements Agent {
     }
     await this.#views.refresh(epoch, { isSweep, nowMs, signal: this.#ending.signal });
     await epoch.looks.forgetGone(this.#views.present, this.#ending.signal);
+    // The next document may be hours away, and this process gone before it.
+    const taints = epoch.newTaints;
+    if (taints !== undefined) this.#publisher.note({ taints });
   }
 
   async #unlessUnreadable(work: () => Promise<void>): Promise<void> {
@@ -299,7 +280,7 @@ export class Loop implements Agent {
       );
       this.#report = report?.application === this.#settings.applicationId ? report : undefined;
       const { directory: applicationDirectory } = this.#application;
-      this.#trial = new ApplicationTrial({ ...this.#world, applicationDirectory, report: this.#report });
+      this.#trialNews.begin(new ApplicationTrial({ ...this.#world, applicationDirectory, report: this.#report }));
       this.#application = this.#meet(freshlyInstalled(this.#report, this.#world.clock.nowMs()));
     });
   }
@@ -321,7 +302,7 @@ export class Loop implements Agent {
   async #finish(): Promise<void> {
     this.#enter('finishing');
     if (this.#troubles.has('settings')) return;
-    this.#isEnding = true;
+    this.#trialNews.end();
     this.#publisher.hurry();
     const { clock } = this.#world;
     const { terminationGracePeriodMs: graceMs } = this.#settings;

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { sampleRecord } from '../../test/support/sample-documents.ts';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
+import { findPreviousLife } from '../repository/recall.ts';
 import { type EpochRecord, encodeRecord } from '../repository/record.ts';
 import { listRepository, openRepository } from '../repository/repository.ts';
 import { bytesBody } from '../storage/object-store.ts';
-import { findPreviousShutdown, type PreviousShutdown } from './previous-life.ts';
+import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
 
 const { signal } = new AbortController();
 
@@ -20,7 +21,7 @@ async function told(lives: readonly Life[]): Promise<PreviousShutdown> {
     await store.put(repository.keys.record(record.epoch), bytesBody(encodeRecord(record)), { signal });
   }
   const listing = await listRepository(repository, { signal });
-  return findPreviousShutdown(repository, listing, { instance: 'orders-0', signal });
+  return shutdownOf(await findPreviousLife(repository, listing, { instance: 'orders-0', signal }));
 }
 
 const restores = (count: number): readonly Life[] => Array.from({ length: count }, () => ({ role: 'restore' }));

@@ -3,7 +3,6 @@ import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../re
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
 import { recallTask } from '../repository/recall.ts';
-import type { Taint } from '../repository/record.ts';
 import { findInstalledTask } from '../repository/restore-result.ts';
 import type { Attempt, RecordChange, RepositoryWriter } from '../repository/writer.ts';
 import type { Explanation } from '../streams/reason.ts';
@@ -120,7 +119,7 @@ export class Round {
     const document = isNews
       ? await writer.publish(this.#attempt, contents, {
           signal: world.signal,
-          record: { ...record, taints: this.#taints() },
+          record: { ...record, taints: this.#parts.looks.taints },
         })
       : undefined;
     const results = inOrder(this.#results);
@@ -330,12 +329,6 @@ export class Round {
   ): void {
     const { quality, stateTimeMs, offsets = new Map() } = entry ?? {};
     this.#results.set(task, { task, outcome, quality, stateTimeMs, offsets, why });
-  }
-
-  #taints(): readonly Taint[] {
-    return [...this.#parts.looks.memories].flatMap(([task, { tainted, device, inode }]) =>
-      tainted ? [{ task, device, inode }] : [],
-    );
   }
 }
 

@@ -36,7 +36,7 @@ export function isSameDirectory(left: DirectoryIdentity, right: DirectoryIdentit
   return isAlike && (left.birthtimeNs !== 0n || left.device === right.device);
 }
 
-type DirectoryIdentity = Pick<FileFacts, 'device' | 'inode' | 'birthtimeNs'>;
+export type DirectoryIdentity = Pick<FileFacts, 'device' | 'inode' | 'birthtimeNs'>;
 
 /** An open descriptor. */
 export interface HeldPath extends AsyncDisposable {

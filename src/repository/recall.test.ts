@@ -72,6 +72,18 @@ describe('what is remembered of a directory', () => {
     expect(recallTask({ base, report: { ...report, taints } }, sight)).toEqual(seen);
   });
 
+  test('is the taint that the life before put into its record and could publish no more (Q6)', () => {
+    const taints = [{ task: sight.task, device, inode }];
+    const base = { seen: new Map([[sight.task, { ...seen, tainted: false }]]) };
+    expect(recallTask({ base, report: undefined, taints }, sight)).toEqual(seen);
+    expect(verdict(sight, recallTask({ base: undefined, report: undefined, taints }, sight))).toBe('unclean_restart');
+    // One that took its place is another one: on the same volume by its birth, on another by its inode.
+    for (const other of [{ inode: 99n }, { inode, birthtimeNs: 5n }]) {
+      const elsewhere = [{ task: sight.task, device, ...other }];
+      expect(recallTask({ base: undefined, report: undefined, taints: elsewhere }, sight)).toBeUndefined();
+    }
+  });
+
   test('is of an installed one what was installed: a live one that is opened becomes tainted (Q6)', () => {
     const file = { sizeBytes: 1, sha256: '', uid: undefined, objects: [], inode: 1n, mtimeNs: 1n, ctimeNs: 1n };
     const files = [{ ...file, path: 'rocksdb/agg/MANIFEST-000004' }];

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import { isFailure, messageOf } from '../base/failure.ts';
-import { type FileAccess, isSameDirectory, readWhole } from '../base/file-access.ts';
+import { type DirectoryIdentity, type FileAccess, isSameDirectory, readWhole } from '../base/file-access.ts';
 import type { Quality, TaskMemory, TaskSight } from '../streams/quality.ts';
 import { CHECKPOINT_FILE, WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
 import type { SnapshotDocument } from './document.ts';
-import type { Notice } from './repository.ts';
+import { isEpochOf } from './keys.ts';
+import type { EpochRecord, Taint } from './record.ts';
+import { loadRecords, type Notice, type Repository, type RepositoryListing } from './repository.ts';
 import {
   decodeRestoreReport,
   findInstalledTask,
@@ -19,6 +21,8 @@ export interface Recollection {
   readonly base: Pick<SnapshotDocument, 'seen'> | undefined;
   /** What the restore of this pod left on the volume. */
   readonly report: RestoreReport | undefined;
+  /** What the record of the life of this instance before says (Q6): it may have seen more than it could publish. */
+  readonly taints?: readonly Taint[] | undefined;
 }
 
 /** Below the state directory. */
@@ -45,24 +49,41 @@ export async function readRestoreReport(
   }
 }
 
+/** So many records of restores are passed over: a pod that starts again and again leaves one each time. */
+const RESTORES_MAX = 16;
+
+/** The record of the newest life of this instance that published, or could have. */
+export async function findPreviousLife(
+  repository: Repository,
+  listing: RepositoryListing,
+  { instance, signal }: { readonly instance: string; readonly signal: AbortSignal },
+): Promise<EpochRecord | undefined> {
+  const epochs = listing.epochs.filter((epoch) => listing.recorded.has(epoch) && isEpochOf(epoch, instance));
+  for (const epoch of epochs.toReversed().slice(0, RESTORES_MAX)) {
+    const [loaded] = await loadRecords(repository, { ...listing, recorded: new Set([epoch]) }, { signal });
+    if (loaded !== undefined && loaded.record.role !== 'restore') return loaded.record;
+  }
+  return undefined;
+}
+
 /** What is remembered of this very directory: of the last snapshot, or of its install. */
 export function recallTask(recollection: Recollection, sight: TaskSight): TaskMemory | undefined {
   const remembered = recallSeen(recollection, sight.task);
   if (remembered !== undefined && isAbout(remembered, sight)) return remembered;
   const { report } = recollection;
-  if (report === undefined) return undefined;
-  const tainted = isTaintedIn(report, sight.task, sight.facts);
-  const installed = findInstalledTask(report, sight);
-  if (installed !== undefined) return { ...memoryOfInstalled(installed, report.timeMs), tainted };
-  return tainted ? memoryOfTainted(sight, report.timeMs) : undefined;
+  const tainted = isTainted(recollection, sight.task, sight.facts);
+  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
+  if (report !== undefined && installed !== undefined)
+    return { ...memoryOfInstalled(installed, report.timeMs), tainted };
+  return tainted ? memoryOfTainted(sight) : undefined;
 }
 
 /** What is remembered of a task that cannot be looked at now; whether it is about the directory that is there is open. */
-export function recallSeen({ base, report }: Recollection, task: string): TaskMemory | undefined {
-  const remembered = base?.seen.get(task);
-  if (remembered === undefined || report === undefined) return remembered;
-  // A restore may have seen it after the snapshot did: killed, with writes that no checkpoint covers.
-  return isTaintedIn(report, task, remembered) ? { ...remembered, tainted: true } : remembered;
+export function recallSeen(recollection: Recollection, task: string): TaskMemory | undefined {
+  const remembered = recollection.base?.seen.get(task);
+  if (remembered === undefined) return undefined;
+  // Others may have seen it after the snapshot did: killed, with writes that no checkpoint covers.
+  return isTainted(recollection, task, remembered) ? { ...remembered, tainted: true } : remembered;
 }
 
 /** The quality with which this directory was installed, while nobody has opened it since (Q8). */
@@ -76,23 +97,28 @@ export function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
   return isSameDirectory(memory, facts);
 }
 
-/** The report lies on the volume that it is about, whatever device number that has by now. */
-function isTaintedIn(report: RestoreReport, task: string, of: Pick<TaskMemory, 'inode'>): boolean {
-  return report.taints.some((one) => one.task === task && one.inode === of.inode);
+/** The report lies on the volume that it is about; what an earlier life noted may have been about another one. */
+function isTainted({ report, taints = [] }: Recollection, task: string, of: DirectoryIdentity): boolean {
+  const isNoted = taints.some((one) => one.task === task && isOf(one, of));
+  return isNoted || (report?.taints.some((one) => one.task === task && one.inode === of.inode) ?? false);
 }
 
-/** Of a directory that a restore left as it was: nothing is known but that it is tainted. */
-function memoryOfTainted({ facts }: TaskSight, sinceMs: number): TaskMemory {
+function isOf({ device, inode, birthtimeNs }: Taint, directory: DirectoryIdentity): boolean {
+  return isSameDirectory({ device, inode, birthtimeNs: birthtimeNs ?? directory.birthtimeNs }, directory);
+}
+
+/** Nothing is known of the directory but that it is tainted: its checkpoint counts as one that was not seen before. */
+function memoryOfTainted({ facts }: TaskSight): TaskMemory {
   return {
     device: facts.device,
     inode: facts.inode,
     birthtimeNs: facts.birthtimeNs,
-    checkpoint: undefined,
+    checkpoint: { inode: 0n, mtimeNs: 0n },
     passed: false,
     tainted: true,
     databases: new Map(),
     parents: new Map(),
-    watch: { sinceMs, writes: 0n, looksExactlyOnce: false },
+    watch: { sinceMs: 0, writes: 0n, looksExactlyOnce: false },
   };
 }
 

@@ -1,5 +1,16 @@
 import { Failure } from '../base/failure.ts';
-import { checked, count, digits, list, named, object, oneOf, optional, time } from '../base/json-codec.ts';
+import {
+  checked,
+  count,
+  digits,
+  list,
+  named,
+  object,
+  oneOf,
+  optional,
+  signedDigits,
+  time,
+} from '../base/json-codec.ts';
 import type { Guarantee, Quality } from '../streams/quality.ts';
 import { type Entry, filesOfEntry, type Layout } from './document.ts';
 import {
@@ -68,6 +79,8 @@ export interface Taint {
   readonly task: string;
   readonly device: bigint;
   readonly inode: bigint;
+  /** Tells a reused inode number apart; absent where it is not known, as in the records of older versions. */
+  readonly birthtimeNs?: bigint;
 }
 
 /** What was seen of the application since its state directory was filled. */
@@ -130,7 +143,12 @@ export function decodeRecord(bytes: Uint8Array, key: string): EpochRecord {
   return record;
 }
 
-export const taintShape = object<Taint>({ task: taskName, device: digits, inode: digits });
+export const taintShape = object<Taint>({
+  task: taskName,
+  device: digits,
+  inode: digits,
+  birthtimeNs: optional(signedDigits),
+});
 
 const recordShape = checked(
   object<EpochRecord>({

@@ -19,6 +19,8 @@ export interface WriterOptions {
   /** The epoch of the restore that filled the state directory. */
   readonly after?: string | undefined;
   /** Of the application, where the epoch is one of a restore. */
+  /** What the life of this instance before knew of its directories, until this one has looked (Q6). */
+  readonly taints?: EpochRecord['taints'] | undefined;
   readonly appVersion?: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -65,7 +67,7 @@ export async function openWriter(
     trial: undefined,
     newest: undefined,
     tasks: [],
-    taints: [],
+    taints: options.taints ?? [],
     installed: [],
     appVersion: options.appVersion,
   });

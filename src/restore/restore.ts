@@ -6,7 +6,7 @@ import type { FileAccess } from '../base/file-access.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
-import { parseSnapshotName } from '../repository/keys.ts';
+import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
 import { readRestoreReport } from '../repository/recall.ts';
 import { type EpochRecord, summarise } from '../repository/record.ts';
 import {
@@ -113,7 +113,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     { settings, report },
   );
   const locals = await lookAtVolume(place, {
-    recollection: { base, report },
+    recollection: { base, report, taints: findTaints(records, settings.instance) },
     settings,
     storeAheadMs,
     tools,
@@ -157,6 +157,12 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
   );
   return result;
+}
+
+/** What the newest life of this instance knew of its directories, whether it could publish it or not (Q6). */
+function findTaints(records: readonly LoadedRecord[], instance: string): EpochRecord['taints'] | undefined {
+  const lives = records.filter(({ record }) => isEpochOf(record.epoch, instance) && record.role !== 'restore');
+  return lives.at(-1)?.record.taints;
 }
 
 /** An application's place in a state directory. */

@@ -224,4 +224,43 @@ describe('under exactly-once', () => {
     expect(second?.seen.get('0_0')?.tainted).toBe(true);
     expect(second?.entries.map(({ offsets }) => offsets.get('orders-agg-changelog-0'))).toEqual([100n]);
   });
+
+  test('Q6: a taint outlives who saw it and was killed before the next document', async () => {
+    await using scene = await AgentScenario.open();
+    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start({ settings });
+    await scene.untilRounds(1);
+    database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }] });
+    await scene.pass(45_000);
+    database.rollManifest();
+    await scene.disk.checkpoint('0_0', 200);
+    await scene.until('it is in the record', () => (scene.records().at(-1)?.taints.length ?? 0) > 0);
+    await scene.kill();
+    expect(scene.rounds.length).toBe(1);
+
+    scene.start({ settings });
+    await scene.untilRounds(2);
+    expect(scene.taskStatus('0_0')).toMatchObject({ why: { reason: 'unclean_restart' } });
+    const [, second] = await scene.documents();
+    expect(second?.entries.map(({ offsets }) => offsets.get('orders-agg-changelog-0'))).toEqual([100n]);
+    await scene.kill();
+  });
+
+  test('Q6: nor does a restore leave it in place', async () => {
+    await using scene = await AgentScenario.open();
+    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start({ settings });
+    await scene.untilRounds(1);
+    database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }] });
+    await scene.pass(45_000);
+    database.rollManifest();
+    await scene.disk.checkpoint('0_0', 200);
+    await scene.until('it is in the record', () => (scene.records().at(-1)?.taints.length ?? 0) > 0);
+    await scene.kill();
+    const { store, clock } = scene;
+    const { tasks } = await scene.disk.restore({ store, clock, guarantee: 'exactly_once_v2' });
+    expect(tasks.map(({ decision, offsets }) => [decision, offsets.get('orders-agg-changelog-0')])).toEqual([
+      ['warm', 100n],
+    ]);
+  });
 });
