@@ -166,7 +166,7 @@ test('the disk is what was last seen of the tasks that are there, its limit and 
     '0_0': { glance: moved },
     '0_1': { glance: still },
     '0_2': {},
-    '0_3': { glance: moved, isPresent: false },
+    '0_3': { entry: fresh, glance: moved, isPresent: false },
   };
   const status = describeAgent(factsOf(tasks, { space: { freeBytes: 7000, sizeBytes: 9000 } }));
   expect(status.stateDir).toEqual({ bytes: 2000, limitBytes: 5000, availableBytes: 7000 });

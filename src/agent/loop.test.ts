@@ -232,6 +232,33 @@ describe('storage that is away', () => {
     await refused;
   });
 
+  test('when the application ends: the snapshot of that is taken as soon as it is back', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.lock = 'stopped';
+    await scene.untilRounds(2);
+    scene.store.heal();
+    const healedMs = scene.clock.monotonicMs();
+    await scene.until('it catches up', () => scene.rounds.at(-1)?.result === 'published');
+    expect(scene.rounds[1]?.result).toBe('failed');
+    expect(scene.clock.monotonicMs() - healedMs).toBeLessThan(60_000);
+  });
+
+  test('is asked by small requests alone whether it is back', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start();
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', operation: 'put', key: /\/records\//, times: Infinity });
+    await scene.until('it is missed', () => scene.status.problems.length > 0);
+    const from = scene.store.log.length;
+    await scene.disk.moveOffsets('0_0', 5);
+    await scene.untilRounds(2);
+    expect([scene.rounds[1]?.result, scene.store.log.slice(from)]).toEqual(['failed', []]);
+  });
+
   test('what was sent before it went away is not sent again', async () => {
     await using scene = await AgentScenario.open();
     await scene.disk.plantTask('0_0', [{ number: 7 }, { number: 8 }]);
@@ -280,8 +307,11 @@ describe('the end', () => {
     await scene.pass(290_000, 10_000);
     expect(scene.rounds.length).toBe(1);
     await scene.untilRounds(2);
+    const from = scene.store.log.length;
     await scene.pass(600_000, 10_000);
     expect(scene.hasEnded).toBe(true);
+    // It gives signs of life until then.
+    expect(scene.store.log.slice(from).filter((line) => line.includes('/records/')).length).toBeGreaterThan(3);
     expect(results(scene)).toEqual(['interval published', 'final published']);
     expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['alive', 2]]);
   });
@@ -297,6 +327,41 @@ describe('the end', () => {
     await scene.pass(29_000);
     expect([scene.hasEnded, (await scene.documents()).length]).toEqual([true, 1]);
     expect(scene.rounds.at(-1)).toMatchObject({ trigger: 'final', result: 'failed' });
+    expect(scene.status.problems).toMatchObject([
+      { area: 'storage', message: expect.stringContaining('before the last snapshot') },
+    ]);
+  });
+
+  test('does not wait for a directory that cannot be read any more', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const files = hookedFiles();
+    let isReadable = true;
+    files.always('stat state/orders', () => {
+      if (!isReadable) throw new Failure('unavailable', 'cannot read state/orders: no such device');
+    });
+    scene.start({ files });
+    await scene.untilRounds(1);
+    isReadable = false;
+    scene.stop();
+    await scene.pass(4000);
+    expect(scene.hasEnded).toBe(false);
+    const stoppedMs = scene.clock.monotonicMs();
+    await scene.end();
+    expect(scene.clock.monotonicMs() - stoppedMs).toBeLessThan(30_000);
+  });
+
+  test('begins where storage was away until then, and refuses whoever asks for more afterwards', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.lock = 'stopped';
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    const agent = scene.start();
+    await scene.pass(5000);
+    scene.stop();
+    await scene.pass(1000);
+    scene.store.heal();
+    await scene.end();
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['sealed', 1]]);
+    await expect(agent.requestSnapshot('request')).rejects.toThrow('cannot take a snapshot: warmstate run is ending');
   });
 
   test('without a lock to ask for it waits until nothing has changed for five seconds', async () => {

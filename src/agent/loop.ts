@@ -267,6 +267,7 @@ export class Loop implements Agent {
       this.#isReadable = true;
     } catch (error) {
       if (!isFailure(error)) throw error;
+      if (this.#ending.signal.aborted) return; // It was given up, and says nothing of the directory.
       this.#isReadable = false;
       this.#troubles.begin('state-dir', error);
     }

@@ -8,6 +8,7 @@ import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { openTempDirectory } from '../../test/support/temp-directory.ts';
 import { systemClock } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
+import { Failure } from '../base/failure.ts';
 import type { Event } from '../events/event.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import { KnownTables } from './known-tables.ts';
@@ -164,6 +165,16 @@ test.each<[string, Choices, readonly [string, number]]>([
   else database.change({ add: [{ number: 9, sizeBytes: 1000 }] });
   const { outcome, sent } = await take(root.path, hookedFiles(), choices);
   expect([outcome.kind === 'refused' ? outcome.why.reason : outcome.kind, sent]).toEqual(told);
+});
+
+test('one that never holds still is begun three times', async () => {
+  await using root = await openTempDirectory();
+  const look = async (): Promise<never> => {
+    throw new Failure('moved', 'a file moved');
+  };
+  const { outcome, retried } = await take(root.path, hookedFiles(), { tools: { look } });
+  expect(outcome).toEqual({ kind: 'refused', why: { reason: 'changing', message: 'a file moved' }, ahead: [] });
+  expect(retried.length).toBe(3);
 });
 
 test('what is left when it is late waits for the next round, with what was sent', async () => {

@@ -127,6 +127,18 @@ describe('after a restore', () => {
     expect(scene.records().at(-1)?.after).toBe(record?.epoch);
   });
 
+  test('of another application nothing is said', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.kill();
+    await restored(scene);
+    scene.start({ settings: { applicationId: 'payments' } });
+    await scene.until('it has begun', () => scene.status.epoch !== undefined);
+    expect([scene.status.restore, scene.status.problems]).toEqual([undefined, []]);
+  });
+
   test('an application that empties its directory at its start is found out', async () => {
     await using scene = await AgentScenario.open();
     await scene.disk.plantTask('0_0', [{ number: 7 }]);
