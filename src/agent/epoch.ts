@@ -47,8 +47,8 @@ export class Epoch implements AsyncDisposable {
   #newest: SnapshotDocument | undefined;
   #entries: ReadonlyMap<string, Entry>;
   #findings: ReadonlyMap<string, TaskFinding> = new Map();
-  /** When the documents that this epoch leans on were last known to be in the store, by the steady clock. */
-  #vouchedMs: number;
+  /** What is known and no document names was sent after this, by the steady clock. */
+  #unnamedSinceMs: number;
 
   private constructor(settings: SnapshotSettings, world: SnapshotWorld, parts: Parts) {
     const { applicationId, processingGuarantee: guarantee } = settings;
@@ -65,7 +65,7 @@ export class Epoch implements AsyncDisposable {
       world,
       parts.legacy,
     );
-    this.#vouchedMs = world.clock.monotonicMs();
+    this.#unnamedSinceMs = world.clock.monotonicMs();
     this.#entries = findPreviousEntries(parts.legacy, {
       nowMs: parts.writer.toStoreTimeMs(world.clock.nowMs()),
       maxAgeMs: settings.maxAgeMs,
@@ -145,7 +145,7 @@ export class Epoch implements AsyncDisposable {
     const startedMs = clock.monotonicMs();
     const requestsBefore = traffic().requests;
     const meter = createMeter(emit);
-    if (startedMs - this.#vouchedMs > keepWithinMs / 2) this.#forgetUnnamed();
+    if (startedMs - this.#unnamedSinceMs > keepWithinMs / 2) this.#forgetUnnamed();
     const round = new Round(
       {
         settings: this.#settings,
@@ -184,7 +184,6 @@ export class Epoch implements AsyncDisposable {
     this.#newest = document;
     this.#legacy = { ...this.#legacy, base: document, restored: new Map() };
     this.#entries = new Map(document.entries.map((entry) => [entry.task, entry]));
-    this.#vouchedMs = this.#world.clock.monotonicMs();
     teachTables(this.#legacy, this.known);
     this.#forgetUnnamed();
   }
@@ -193,6 +192,7 @@ export class Epoch implements AsyncDisposable {
   #forgetUnnamed(): void {
     const { base, restored } = this.#legacy;
     const documents = [...restored.values(), ...(base === undefined ? [] : [base])];
+    this.#unnamedSinceMs = this.#world.clock.monotonicMs();
     this.known.keepOnly(documents.flatMap(({ entries, ahead }) => [...entries.flatMap(filesOfEntry), ...ahead]));
   }
 }

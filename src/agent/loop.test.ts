@@ -259,6 +259,20 @@ describe('storage that is away', () => {
     expect([scene.rounds[1]?.result, scene.store.log.slice(from)]).toEqual(['failed', []]);
   });
 
+  test('what was sent half of --keep-within ago, and no document names, may be collected soon: it is sent again, once', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.store.script({ kind: 'fail-before', operation: 'put', key: /\/snapshots\//, times: Infinity });
+    scene.start({ settings: { keepWithinMs: 3_600_000 } });
+    await scene.untilRounds(1);
+    const tables = (): number => scene.store.keys().filter((key) => /\/data\/.*\/\d+-\d+$/.test(key)).length;
+    await scene.pass(20 * 60_000, 10_000);
+    expect(tables()).toBe(1);
+    await scene.pass(15 * 60_000, 10_000);
+    // Once in half an hour, not with every try.
+    expect(tables()).toBe(2);
+  });
+
   test('what was sent before it went away is not sent again', async () => {
     await using scene = await AgentScenario.open();
     await scene.disk.plantTask('0_0', [{ number: 7 }, { number: 8 }]);
