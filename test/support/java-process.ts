@@ -52,6 +52,10 @@ export class JavaProcess implements AsyncDisposable {
     return new JavaProcess(mainClass, process);
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   writeLine(line: string): void {
     this.#process.stdin.write(`${line}\n`);
   }

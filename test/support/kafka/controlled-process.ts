@@ -38,6 +38,10 @@ export class ControlledProcess implements AsyncDisposable {
     return new ControlledProcess(mainClass, java);
   }
 
+  get pid(): number {
+    return this.#java.pid;
+  }
+
   /** Waits until `find` sees something in the events. Throws `unavailable` if the process ends first, `deadline` in time. */
   async waitFor<T>(
     find: (events: readonly ProcessEvent[]) => T | undefined,

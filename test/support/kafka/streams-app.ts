@@ -79,6 +79,10 @@ export class StreamsApp {
     return application;
   }
 
+  get pid(): number {
+    return this.#java.pid;
+  }
+
   /** What was restored since the start, in the order in which the stores were done. */
   get restorations(): readonly Restoration[] {
     return restorationsIn(this.#java.events);
