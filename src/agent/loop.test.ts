@@ -302,6 +302,18 @@ describe('the end', () => {
     expect(order.slice(-4)).toEqual(['records', 'data', 'snapshots', 'records']);
   });
 
+  test('shows an application that was closed, though the last snapshot did not come through', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.start({ settings: { terminationGracePeriodMs: 30_000 } });
+    await scene.untilRounds(1);
+    scene.store.script({ kind: 'fail-before', operation: 'put', key: /\/(data|snapshots)\//, times: Infinity });
+    await scene.disk.moveOffsets('0_0', 5);
+    scene.stop();
+    scene.lock = 'stopped';
+    await scene.end();
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['released', 1]]);
+  });
+
   test('seals also where nothing had changed', async () => {
     await using scene = await AgentScenario.open(CLOSED);
     scene.lock = 'stopped';
@@ -346,23 +358,27 @@ describe('the end', () => {
     ]);
   });
 
-  test('does not wait for a directory that cannot be read any more', async () => {
-    await using scene = await AgentScenario.open(CLOSED);
-    const files = hookedFiles();
-    let isReadable = true;
-    files.always('stat state/orders', () => {
-      if (!isReadable) throw new Failure('unavailable', 'cannot read state/orders: no such device');
-    });
-    scene.start({ files });
-    await scene.untilRounds(1);
-    isReadable = false;
-    scene.stop();
-    await scene.pass(4000);
-    expect(scene.hasEnded).toBe(false);
-    const stoppedMs = scene.clock.monotonicMs();
-    await scene.end();
-    expect(scene.clock.monotonicMs() - stoppedMs).toBeLessThan(30_000);
-  });
+  test.each([false, true])(
+    'does not wait for a directory that cannot be read any more; storage away: %s',
+    async (isAway) => {
+      await using scene = await AgentScenario.open(CLOSED);
+      const files = hookedFiles();
+      let isReadable = true;
+      files.always('stat state/orders', () => {
+        if (!isReadable) throw new Failure('unavailable', 'cannot read state/orders: no such device');
+      });
+      scene.start({ files });
+      await scene.untilRounds(1);
+      isReadable = false;
+      if (isAway) scene.store.script({ kind: 'fail-before', times: Infinity });
+      scene.stop();
+      await scene.pass(4000);
+      expect(scene.hasEnded).toBe(false);
+      const stoppedMs = scene.clock.monotonicMs();
+      await scene.end();
+      expect(scene.clock.monotonicMs() - stoppedMs).toBeLessThan(30_000);
+    },
+  );
 
   test('begins where storage was away until then, and refuses whoever asks for more afterwards', async () => {
     await using scene = await AgentScenario.open(CLOSED);
