@@ -119,7 +119,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     tools,
     ...trials,
   });
-  const offers = await findOffers(repository, listing, { snapshot: settings.snapshot, records, signal });
+  const offers = await findOffers(repository, listing, { ...settings, records, signal });
   const terms: PlanTerms = {
     nowMs: listing.storeTimeMs,
     maxAgeMs: settings.maxAgeMs,
@@ -233,18 +233,23 @@ async function findOffers(
   listing: RepositoryListing,
   how: {
     readonly snapshot: string | undefined;
+    readonly instance: string;
     readonly records: readonly LoadedRecord[];
     readonly signal: AbortSignal;
   },
 ): Promise<readonly OfferedEntry[]> {
-  const { snapshot, records, signal } = how;
+  const { snapshot, instance, records, signal } = how;
   if (snapshot !== undefined) {
     const document = await loadDocument(repository, parseSnapshotName(snapshot), { signal });
     const { epoch, n } = document;
     return document.entries.map((entry) => ({ ...summarise(entry), epoch, n, lives: false }));
   }
   const newest = await newestSnapshots(repository, listing, { records, signal });
-  return newest.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
+  return newest.flatMap(({ name, lives, tasks }) => {
+    // Whoever had this name is gone, however young its last sign of life: this is its pod now.
+    const isOther = !isEpochOf(name.epoch, instance);
+    return tasks.map((task) => ({ ...task, ...name, lives: lives && isOther }));
+  });
 }
 
 async function spaceFor(

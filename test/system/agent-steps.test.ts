@@ -139,6 +139,19 @@ describe('after a restore', () => {
     expect([scene.status.restore, scene.status.problems]).toEqual([undefined, []]);
   });
 
+  test('what lies on the volume stays where its own life, killed a moment ago, had published less', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.disk.checkpoint('0_0', 200);
+    await scene.kill();
+    scene.lock = 'stopped';
+    const { store, clock } = scene;
+    const { tasks } = await scene.disk.restore({ store, clock, guarantee: 'at_least_once' });
+    expect(tasks.map(({ task, decision }) => [task, decision])).toEqual([['0_0', 'local']]);
+  });
+
   test('an application that empties its directory at its start is found out', async () => {
     await using scene = await AgentScenario.open();
     await scene.disk.plantTask('0_0', [{ number: 7 }]);
