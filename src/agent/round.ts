@@ -293,7 +293,9 @@ export class Round {
     for (const [task, previous] of this.#previous) if (!this.#entries.has(task)) this.#entries.set(task, previous);
     for (const [task, entry] of this.#entries) {
       const result = this.#results.get(task);
-      if (entry.stateTimeMs < oldestMs) {
+      if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
+        this.#entries.delete(task); // Captured before the setting was seen to lie (Q7): it may hold aborted writes.
+      } else if (entry.stateTimeMs < oldestMs) {
         this.#entries.delete(task);
         const why: Explanation = {
           reason: 'too_old',

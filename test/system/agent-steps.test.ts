@@ -170,6 +170,24 @@ describe('after a restore', () => {
   });
 });
 
+test('Q7: what was live is offered no longer once the setting is seen to lie', async () => {
+  await using scene = await AgentScenario.open();
+  const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+  scene.start();
+  await scene.untilRounds(1);
+  database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }] });
+  await scene.disk.checkpoint('0_0', 200);
+  database.change({ add: [{ number: 9, sizeBytes: LARGE_BYTES }] });
+  await scene.untilRounds(2);
+  const qualities = async (): Promise<unknown> =>
+    (await scene.documents()).at(-1)?.entries.map(({ task, quality }) => [task, quality]);
+  expect(await qualities()).toEqual([['0_0', 'live']]);
+  database.change({ add: [{ number: 10, sizeBytes: LARGE_BYTES, largestSequence: 90_000n }] });
+  await scene.until('it shows', () => scene.taskStatus('0_0')?.why?.reason === 'looks_exactly_once');
+  await scene.until('it is withdrawn', () => scene.taskStatus('0_0')?.entry === undefined);
+  expect(await qualities()).toEqual([]);
+});
+
 describe('under exactly-once', () => {
   const settings = { processingGuarantee: 'exactly_once_v2' } as const;
 
