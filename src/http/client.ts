@@ -1,5 +1,6 @@
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Failure, type FailureKind, isFailure, messageOf, systemErrorCode } from '../base/failure.ts';
+import { http } from '../base/http.ts';
 import { nullable, object, oneOf, text } from '../base/json-codec.ts';
 import type { ListenAddress } from './listen-address.ts';
 
@@ -49,7 +50,7 @@ async function exchange(
   signal: AbortSignal,
 ): Promise<{ readonly status: number; readonly body: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  request(url, { method, signal, agent: false }, resolve).on('error', reject).end();
+  http.request(url, { method, signal, agent: false }, resolve).on('error', reject).end();
   const response = await promise;
   const chunks: Buffer[] = [];
   let sizeBytes = 0;

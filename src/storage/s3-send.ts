@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage, Agent as PlainAgent } from 'node:http';
-import { request as requestPlain } from 'node:http';
 import { request as requestSecure } from 'node:https';
 import type { Socket } from 'node:net';
+import { http } from '../base/http.ts';
 import {
   type AnswerHead,
   ERROR_BODY_BYTES_MAX,
@@ -23,7 +23,7 @@ export async function sendBody(
   { agent, timeouts }: { readonly agent: PlainAgent; readonly timeouts: Timeouts },
 ): Promise<{ readonly head: AnswerHead; readonly body: Uint8Array }> {
   const { protocol, hostname, port, method, headers } = request;
-  const send = protocol === 'https:' ? requestSecure : requestPlain;
+  const send = protocol === 'https:' ? requestSecure : http.request;
   const outgoing = send({ host: hostname, port, method, path: targetOf(request), headers, agent });
   await using sending = new Sending(outgoing, exchange.signal, timeouts);
   await sending.write(bodyOf(exchange));

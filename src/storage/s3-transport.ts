@@ -1,8 +1,9 @@
-import { Agent as PlainAgent } from 'node:http';
+import type { Agent as PlainAgent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { Clock } from '../base/clock.ts';
+import { http } from '../base/http.ts';
 import { type AnswerHead, Exchange, type Timeouts } from './s3-exchange.ts';
 import { isProxied, type ProxyVariables } from './s3-proxy.ts';
 import { sendBody } from './s3-send.ts';
@@ -41,7 +42,7 @@ export class S3Transport {
     this.#options = options;
     const { ca, proxies, timeouts } = options;
     const agent = { keepAlive: true, proxyEnv: { ...proxies } };
-    this.#plainAgent = new PlainAgent(agent);
+    this.#plainAgent = new http.Agent(agent);
     this.#secureAgent = new SecureAgent({ ...agent, ...(ca === undefined ? {} : { ca: [...ca] }) });
     this.#usual = new NodeHttpHandler({
       httpAgent: this.#plainAgent,

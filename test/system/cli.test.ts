@@ -176,3 +176,12 @@ test.each([
 test('the outer deadline keeps no process from ending before it', async () => {
   expect(await hang('')).toEqual({ code: 0, signal: null, stdout: '', stderr: '' });
 });
+
+test('loads no web client that nothing uses, for a bucket neither', async () => {
+  const modules = ['main', 'storage/s3-store'].map((name) => new URL(`../../src/${name}.ts`, import.meta.url).href);
+  const print = 'console.log(process.moduleLoadList.join("\\n"))';
+  const program = [...modules.map((module) => `await import('${module}');`), print].join('\n');
+  const { stdout } = await run(['--input-type=module', '--eval', program]);
+  expect(stdout).toContain('NativeModule http\n');
+  expect(stdout).not.toContain('undici');
+});
