@@ -1,8 +1,7 @@
 /**
  * What `warmstate run` costs the application beside it: a real Kafka Streams application works through the same records
- * alone and with the compiled sidecar, in turns. `npm run bench:sidecar`, with `-- --rounds N --records N`. Needs a JDK and Maven.
- *
- * The sidecar publishes every five seconds, sixty times as often as by default, and then stays at rest as by default.
+ * alone and with the compiled sidecar, in turns. `npm run bench:sidecar`, with `-- --rounds N --records N --interval 5s`. Needs a JDK and
+ * Maven. Unless told otherwise the sidecar publishes every five seconds, sixty times as often as by default; at rest it has its defaults.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -44,7 +43,11 @@ interface Measured {
 }
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, records: { type: 'string', default: '250000' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    records: { type: 'string', default: '250000' },
+    interval: { type: 'string', default: '5s' },
+  },
 });
 const rounds = Number(values.rounds);
 const records = Number(values.records);
@@ -55,7 +58,7 @@ try {
   await broker.createTopics(TOPICS, PARTITIONS);
   await broker.feed(TOPICS, LOAD, { from: 0, to: records });
   print(
-    `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${new Date().toISOString().slice(0, 10)}; Kafka Streams ${VERSION}, ${records} records`,
+    `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, ${new Date().toISOString().slice(0, 10)}; Kafka Streams ${VERSION}, ${records} records, every ${values.interval}`,
   );
   await measure(broker, { name: 'warm-up', hasSidecar: false });
   const ratios: { readonly throughput: number; readonly cpu: number; readonly share: number }[] = [];
@@ -99,7 +102,7 @@ async function measure(
   const stateDir = join(directory, name, 'state');
   await mkdir(stateDir, { recursive: true });
   const log: string[] = [];
-  await using sidecar = hasSidecar ? await startSidecar(name, { stateDir, interval: '5s', log }) : undefined;
+  await using sidecar = hasSidecar ? await startSidecar(name, { stateDir, interval: values.interval, log }) : undefined;
   await using application = await startApplication(broker, { name, stateDir });
   const before = sidecar === undefined ? undefined : await usageOf(sidecar.child);
   const started = await usageOf(application);
