@@ -23,6 +23,20 @@ test('only what is wanted is read', async () => {
   expect(await read(archive, { wanted: [second] })).toEqual([second]);
 });
 
+test('the memory of a file is given back when the next one is asked for', async () => {
+  const files = [file('0_0/a', 'one'), file('0_0/b', 'two')];
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    yield await archiveOf(files);
+  };
+  const held: Uint8Array[] = [];
+  for await (const { bytes } of readArchive(chunks(), new Map(files.map(({ name }) => [name, 3])), 'x')) {
+    expect(held.map(({ byteLength }) => byteLength)).toEqual(held.map(() => 0));
+    expect(bytes.byteLength).toBe(3);
+    held.push(bytes);
+  }
+  expect(held.length).toBe(2);
+});
+
 test('an archive is plain ustar with no time and no owner', async () => {
   const archive = await archiveOf([file('0_0/.checkpoint', '0\n0\n')]);
   expect(archive.subarray(0, 512).toString('latin1').replaceAll('\0', '.')).toBe(
@@ -101,6 +115,15 @@ describe('refused as corrupt:', () => {
     await expect(reading.next()).rejects.toMatchObject({ kind: 'corrupt' });
     expect(given).toBeLessThan(64 * 1024 * 1024);
   });
+
+  test('a file that is larger than an archive, before memory is taken for it', async () => {
+    const sizeBytes = 2 ** 33 - 1;
+    const begin = async function* (): AsyncGenerator<Uint8Array> {
+      yield member({ name: 'b', size: sizeBytes });
+    };
+    const reading = readArchive(begin(), new Map([['b', sizeBytes]]), 'x');
+    await expect(reading.next()).rejects.toThrow(`"b" has ${sizeBytes} bytes, more than an archive`);
+  });
 });
 
 test('an archive with a flipped bit gives its files, other bytes, or is corrupt, and nothing else happens', async () => {
@@ -159,7 +182,9 @@ async function read(
     }
   };
   const found: ArchiveEntry[] = [];
-  for await (const entry of readArchive(chunks(), sizes, 'data/e/1-1.tar.zst')) found.push(entry);
+  for await (const { name, bytes } of readArchive(chunks(), sizes, 'data/e/1-1.tar.zst')) {
+    found.push({ name, bytes: Buffer.from(bytes) });
+  }
   return found;
 }
 

@@ -1,5 +1,6 @@
 import { extract, Header, Parser, Pax, type ReadEntry } from 'tar';
 import { Failure, messageOf } from '../base/failure.ts';
+import { freeMemory } from './codec.ts';
 
 /** Content of one archive at most: what is packed and unpacked at a time. */
 export const ARCHIVE_BYTES_MAX = 16 * 1024 * 1024;
@@ -9,6 +10,7 @@ export const ARCHIVE_ENTRIES_MAX = 4096;
 /** One file of an archive with its content. */
 export interface ArchiveEntry {
   readonly name: string;
+  /** Of what is read valid until the next entry is asked for. */
   readonly bytes: Uint8Array;
 }
 
@@ -35,12 +37,30 @@ export async function* readArchive(
 ): AsyncGenerator<ArchiveEntry> {
   const reader = new ArchiveReader(wanted, what);
   let unpackedBytes = 0;
+  let before: Uint8Array | undefined;
   for await (const chunk of chunks) {
     unpackedBytes += chunk.byteLength;
     if (unpackedBytes > UNPACKED_BYTES_MAX) throw corrupt(what, `it unpacks to more than ${UNPACKED_BYTES_MAX} bytes`);
-    yield* reader.read(Buffer.from(chunk)); // The parser keeps what it cannot use yet.
+    const copy = ownMemory(chunk.byteLength);
+    copy.set(chunk);
+    yield* thenFreed(reader.read(copy));
+    // The parser keeps the end of a chunk that it cannot use yet, until it has the next one.
+    if (before !== undefined) freeMemory(before);
+    before = copy;
   }
-  yield* reader.end();
+  yield* thenFreed(reader.end());
+}
+
+function* thenFreed(entries: Iterable<ArchiveEntry>): Generator<ArchiveEntry> {
+  for (const entry of entries) {
+    yield entry;
+    freeMemory(entry.bytes);
+  }
+}
+
+/** Bytes that share their memory with no others. */
+function ownMemory(sizeBytes: number): Buffer {
+  return Buffer.allocUnsafeSlow(sizeBytes);
 }
 
 /** Unpacks a `.tar.gz` that came with this program into a directory that is there. */
@@ -126,9 +146,13 @@ class ArchiveReader {
       entry.resume();
       return;
     }
-    const parts: Buffer[] = [];
-    entry.on('data', (part: Buffer) => parts.push(part));
-    entry.on('end', () => this.#completed.push({ name, bytes: Buffer.concat(parts) }));
+    const bytes = ownMemory(sizeBytes);
+    let filledBytes = 0;
+    entry.on('data', (part: Buffer) => {
+      bytes.set(part, filledBytes);
+      filledBytes += part.byteLength;
+    });
+    entry.on('end', () => this.#completed.push({ name, bytes: bytes.subarray(0, filledBytes) }));
   }
 
   #objectionTo(entry: ReadEntry, wantedBytes: number | undefined): string | undefined {
@@ -137,6 +161,7 @@ class ArchiveReader {
     if (!isEntryName(entry.path)) return 'is no name for a file';
     if (this.#seen.has(entry.path)) return 'is there twice';
     if (this.#seen.size >= ARCHIVE_ENTRIES_MAX) return `comes after ${ARCHIVE_ENTRIES_MAX} others`;
+    if (entry.size > UNPACKED_BYTES_MAX) return `has ${entry.size} bytes, more than an archive`; // Before memory is taken.
     if (wantedBytes !== undefined && entry.size !== wantedBytes) return `has ${entry.size} bytes, not ${wantedBytes}`;
     return undefined;
   }
