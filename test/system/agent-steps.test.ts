@@ -245,8 +245,8 @@ describe('under exactly-once', () => {
     expect(scene.taskStatus('0_0')?.isPending).toBe(true);
   });
 
-  test('Q6: one that is killed and comes back over uncovered tables is tainted, and that is told in record and document', async () => {
-    await using scene = await AgentScenario.open();
+  /** The application flushes, is killed, opens the database anew, and writes a checkpoint over it, after one round. */
+  async function goOnOverUncovered(scene: AgentScenario): Promise<void> {
     const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
     scene.start({ settings });
     await scene.untilRounds(1);
@@ -254,6 +254,11 @@ describe('under exactly-once', () => {
     await scene.pass(45_000);
     database.rollManifest();
     await scene.disk.checkpoint('0_0', 200);
+  }
+
+  test('Q6: one that is killed and comes back over uncovered tables is tainted, and that is told in record and document', async () => {
+    await using scene = await AgentScenario.open();
+    await goOnOverUncovered(scene);
     await scene.pass(15_000);
     expect(scene.taskStatus('0_0')).toMatchObject({ why: { reason: 'unclean_restart' } });
     await scene.untilRounds(2);
@@ -270,13 +275,7 @@ describe('under exactly-once', () => {
 
   test('Q6: a taint outlives who saw it and was killed before the next document', async () => {
     await using scene = await AgentScenario.open();
-    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
-    scene.start({ settings });
-    await scene.untilRounds(1);
-    database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }] });
-    await scene.pass(45_000);
-    database.rollManifest();
-    await scene.disk.checkpoint('0_0', 200);
+    await goOnOverUncovered(scene);
     await scene.until('it is in the record', () => (scene.records().at(-1)?.taints.length ?? 0) > 0);
     await scene.kill();
     expect(scene.rounds.length).toBe(1);
@@ -291,13 +290,7 @@ describe('under exactly-once', () => {
 
   test('Q6: nor does a restore leave it in place', async () => {
     await using scene = await AgentScenario.open();
-    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
-    scene.start({ settings });
-    await scene.untilRounds(1);
-    database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }] });
-    await scene.pass(45_000);
-    database.rollManifest();
-    await scene.disk.checkpoint('0_0', 200);
+    await goOnOverUncovered(scene);
     await scene.until('it is in the record', () => (scene.records().at(-1)?.taints.length ?? 0) > 0);
     await scene.kill();
     const { store, clock } = scene;
