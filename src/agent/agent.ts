@@ -1,15 +1,7 @@
-import type { Clock, Random } from '../base/clock.ts';
-import type { Budget } from '../base/concurrency.ts';
-import type { FileAccess } from '../base/file-access.ts';
 import type { AgentStatus } from '../events/agent-status.ts';
-import type { Emit } from '../events/event.ts';
-import type { ObjectStore } from '../storage/object-store.ts';
-import type { Traffic } from '../storage/observed-store.ts';
-import type { ApplicationState } from '../streams/app-lock.ts';
 import { Loop } from './loop.ts';
-import type { DiskSpace } from './pin-limit.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
-import type { SnapshotSettings } from './snapshot-world.ts';
+import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import type { OpenWatcher } from './watcher.ts';
 
 /** The long-running part of `warmstate run`. */
@@ -36,18 +28,11 @@ export interface AgentSettings extends SnapshotSettings {
   readonly stateDirLimitBytes: number | undefined;
 }
 
-export interface AgentWorld {
+/** What a snapshot needs of the world, but for the store, which may be away when the agent begins. */
+export interface AgentWorld extends Omit<SnapshotWorld, 'store' | 'traffic' | 'signal'> {
   /** Opens the object store; tried again later when it fails. */
-  readonly connect: () => Promise<{ readonly store: ObjectStore; readonly traffic: () => Traffic }>;
-  readonly files: FileAccess;
-  readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
-  readonly askSpace: (path: string) => Promise<DiskSpace | undefined>;
+  readonly connect: () => Promise<Pick<SnapshotWorld, 'store' | 'traffic'>>;
   readonly openWatcher: OpenWatcher;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** For compressed stretches that wait to be sent. */
-  readonly memory: Budget;
-  readonly emit: Emit;
 }
 
 /** An agent at rest; `run` begins its work. */
