@@ -61,9 +61,14 @@ export async function findPreviousLife(
   const epochs = listing.epochs.filter((epoch) => listing.recorded.has(epoch) && isEpochOf(epoch, instance));
   for (const epoch of epochs.toReversed().slice(0, RESTORES_MAX)) {
     const [loaded] = await loadRecords(repository, { ...listing, recorded: new Set([epoch]) }, { signal });
-    if (loaded !== undefined && loaded.record.role !== 'restore') return loaded.record;
+    if (loaded !== undefined && isLifeOf(loaded.record, instance)) return loaded.record;
   }
   return undefined;
+}
+
+/** Whether a record is of a life of this instance that published, or could have. */
+export function isLifeOf({ epoch, role }: Pick<EpochRecord, 'epoch' | 'role'>, instance: string): boolean {
+  return isEpochOf(epoch, instance) && role !== 'restore';
 }
 
 /** What is remembered of this very directory: of the last snapshot, or of its install. */

@@ -7,7 +7,7 @@ import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
 import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
-import { readRestoreReport } from '../repository/recall.ts';
+import { isLifeOf, readRestoreReport } from '../repository/recall.ts';
 import { type EpochRecord, summarise } from '../repository/record.ts';
 import {
   type LoadedRecord,
@@ -161,8 +161,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
 
 /** What the newest life of this instance knew of its directories, whether it could publish it or not (Q6). */
 function findTaints(records: readonly LoadedRecord[], instance: string): EpochRecord['taints'] | undefined {
-  const lives = records.filter(({ record }) => isEpochOf(record.epoch, instance) && record.role !== 'restore');
-  return lives.at(-1)?.record.taints;
+  return records.findLast(({ record }) => isLifeOf(record, instance))?.record.taints;
 }
 
 /** An application's place in a state directory. */
