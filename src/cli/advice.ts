@@ -16,7 +16,7 @@ export const ADVICE: Readonly<Record<Reason, string>> = {
   no_space: 'a larger volume, or a larger --state-dir-limit or --max-bytes if the volume has the room',
   not_selected: 'name it in --tasks, or leave that at auto',
   layout_too_new:
-    'it was written by Kafka Streams 4.3 or later: --max-layout column-family if the application is that new again',
+    'it was written by Kafka Streams 4.3 or later: if the application is that new again, leave --max-layout at column-family, and empty a volume that an older one left',
   guarantee_unknown:
     'set --processing-guarantee to the processing.guarantee of the application, for restore and run alike',
   exactly_once_running:

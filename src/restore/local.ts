@@ -1,8 +1,10 @@
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { hasEqualOffsets } from '../repository/best.ts';
+import type { Layout } from '../repository/document.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask, type InstalledTask, isUnopened } from '../repository/restore-result.ts';
+import { keepsOwnOffsets } from '../streams/offsets.ts';
 import {
   type Guarantee,
   type Judgement,
@@ -36,7 +38,7 @@ export async function lookAtVolume(
     if (outcome.kind === 'gone') continue;
     if (outcome.kind === 'refused') {
       const nothing = { offsets: new Map(), unfilled: new Set<string>(), stateTimeMs: undefined, sizeBytes: 0 };
-      const unknown = { taint: undefined, onTrial: undefined, quarantine: undefined };
+      const unknown = { taint: undefined, onTrial: undefined, quarantine: undefined, leftIn: undefined };
       locals.push({ ...nothing, ...unknown, task, verdict: outcome });
       continue;
     }
@@ -69,7 +71,16 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
     onTrial,
     quarantine: isUntouched ? how.whyQuarantined(onTrial) : undefined,
+    leftIn: findLayout(sight, report),
   };
+}
+
+/** An installed directory tells nothing of an application until that has opened it. */
+function findLayout(sight: TaskSight, report: Recollection['report']): Layout | undefined {
+  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
+  if (installed !== undefined && isUnopened(installed, sight)) return undefined;
+  if (sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies))) return 'column-family';
+  return sight.checkpoint !== undefined && sight.databases.length > 0 ? 'file' : undefined;
 }
 
 function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1]): Judgement {

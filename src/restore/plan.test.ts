@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+import {
+  type LocalTask,
+  type OfferedEntry,
+  objectToNewerLayout,
+  type PlanTerms,
+  planRestore,
+  type TaskPlan,
+} from './plan.ts';
 
 const NOW_MS = 1_800_000_000_000;
 const HOUR_MS = 3_600_000;
@@ -45,6 +52,7 @@ function local(fields: Partial<LocalTask> & { readonly at?: bigint } = {}): Loca
     taint: undefined,
     onTrial: undefined,
     quarantine: undefined,
+    leftIn: 'file',
     ...rest,
   };
 }
@@ -161,6 +169,29 @@ describe('one task', () => {
     ],
   ] as const)('%s', (_case, offers, locals, terms, expected) => {
     expect(short(planRestore(offers, locals, { ...TERMS, ...terms }))).toEqual([expected]);
+  });
+});
+
+describe('what lies on the volume', () => {
+  const newer = offer({ task: '0_1', layout: 'column-family' });
+  test.each([
+    ['in the file layout keeps a newer one out', [local()], '0_1 cold layout_too_new'],
+    ['is of an application that wrote the newer one', [local({ leftIn: 'column-family' })], '0_1 warm'],
+    ['was installed, and nobody has opened it', [local({ leftIn: undefined })], '0_1 warm'],
+    [
+      'in the file layout counts among others',
+      [local({ leftIn: undefined }), local({ task: '1_0', leftIn: 'column-family' }), local({ task: '1_1' })],
+      '0_1 cold layout_too_new',
+    ],
+    ['is nothing', [], '0_1 warm'],
+  ] as const)('%s', (_case, locals, expected) => {
+    const terms = { ...TERMS, objection: objectToNewerLayout(locals) };
+    expect(short(planRestore([newer], locals, terms))).toContain(expected);
+    const older = offer({ task: '0_1', at: 90n });
+    const kept = expected === '0_1 warm' ? newer : older;
+    expect(planRestore([newer, older], locals, terms)).toContainEqual(
+      expect.objectContaining({ task: '0_1', kind: 'warm', offer: kept }),
+    );
   });
 });
 

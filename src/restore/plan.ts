@@ -1,4 +1,5 @@
 import { best, hasEqualOffsets, type Offer, ranked, type Terms, whyNot } from '../repository/best.ts';
+import type { Layout } from '../repository/document.ts';
 import type { Taint } from '../repository/record.ts';
 import type { InstalledTask } from '../repository/restore-result.ts';
 import type { Verdict } from '../streams/quality.ts';
@@ -32,6 +33,8 @@ export interface LocalTask {
   readonly onTrial: InstalledTask | undefined;
   /** Why that must not stay, where the application made nothing of its own of it yet. */
   readonly quarantine: Explanation | undefined;
+  /** In which layout an application left it; undefined where none has opened it since it was installed, or nobody can tell. */
+  readonly leftIn: Layout | undefined;
 }
 
 export interface PlanTerms extends Terms<OfferedEntry> {
@@ -53,6 +56,21 @@ export type TaskPlan =
     }
   | { readonly kind: 'local'; readonly task: string; readonly local: LocalTask; readonly why: Explanation | undefined }
   | { readonly kind: 'cold'; readonly task: string; readonly why: Explanation };
+
+/**
+ * Versions go forward only: Kafka Streams 4.3 and later migrate every task at their start, so whatever left a task in the
+ * file layout is older, and does not open what they wrote.
+ */
+export function objectToNewerLayout(locals: readonly LocalTask[]): PlanTerms['objection'] {
+  const old = locals.find(({ leftIn }) => leftIn === 'file');
+  return ({ layout }) => {
+    if (old === undefined || layout === 'file') return undefined;
+    const message =
+      `its layout is ${layout}, and ${old.task} lies on the volume as Kafka Streams up to 4.2 leaves it: ` +
+      'that application could not open it';
+    return { reason: 'layout_too_new', message };
+  };
+}
 
 /** What becomes of a task that cannot be made warm: what lies on the volume stays if it is worth something. */
 export function withoutOffer(task: string, local: LocalTask | undefined, why: Explanation): TaskPlan {

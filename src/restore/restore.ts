@@ -33,7 +33,14 @@ import { assertSupportedApplication, listTasks } from '../streams/state-director
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
 import { lookAtVolume } from './local.ts';
-import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+import {
+  type LocalTask,
+  type OfferedEntry,
+  objectToNewerLayout,
+  type PlanTerms,
+  planRestore,
+  type TaskPlan,
+} from './plan.ts';
 import { leaveReport } from './report.ts';
 import { removeLeftStaging } from './staging.ts';
 
@@ -120,6 +127,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     ...trials,
   });
   const offers = await findOffers(repository, listing, { ...settings, records, signal });
+  const whyTooNew = objectToNewerLayout(locals);
   const terms: PlanTerms = {
     nowMs: listing.storeTimeMs,
     maxAgeMs: settings.maxAgeMs,
@@ -127,7 +135,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     layoutMax: settings.layoutMax,
     selection: settings.selection,
     bytesMax: await spaceFor(settings, locals),
-    objection: trials.whyQuarantined,
+    objection: (offer) => trials.whyQuarantined(offer) ?? whyTooNew(offer),
   };
   const plans = planRestore(offers, locals, terms);
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
