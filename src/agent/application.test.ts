@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -63,6 +64,27 @@ test('what it deleted stands in the way until all of it that comes back is captu
   await application.observe(2000);
   application.noteCaptured({ tasks: [outcome('0_1', 'captured')] });
   expect([[...application.wiped], troubles.has('wipe')]).toEqual([[], false]);
+});
+
+test('a look into the midst of a deletion hides nothing of it', async () => {
+  await using root = await openTempDirectory();
+  const place = (task: string): string => join(root.path, 'orders', task);
+  const files = hookedFiles();
+  const askLock = async (): Promise<ApplicationState> => 'running';
+  const world = { files, askLock, emit: () => {}, troubles: new Troubles(new ManualClock()) };
+  const application = new Application({ stateDir: root.path, applicationId: 'orders' }, world, []);
+  for (const task of ['0_0', '0_1', 'global']) await mkdir(place(task), { recursive: true });
+  await application.observe(0);
+  await rm(place('0_0'), { recursive: true });
+  await application.observe(1000);
+  // The rest goes while it is looked at: listed, and gone when its directory is asked for.
+  files.once('after', 'stat orders/global', () => {
+    for (const task of ['0_1', 'global']) rmSync(place(task), { recursive: true });
+  });
+  await application.observe(2000);
+  await mkdir(place('global'));
+  await application.observe(3000);
+  expect([...application.wiped]).toEqual(['0_0', '0_1', 'global']);
 });
 
 test('it is at work a minute after it took its lock, and a lock that was there from the start is no news', async () => {

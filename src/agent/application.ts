@@ -5,7 +5,7 @@ import type { ApplicationState } from '../streams/app-lock.ts';
 import { listTasks } from '../streams/state-directory.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { Troubles } from './troubles.ts';
-import { findWiped, type TaskDirectories, WIPED } from './wipe.ts';
+import { findWiped, recallTasks, type TaskDirectories, WIPED } from './wipe.ts';
 
 interface ApplicationWorld {
   readonly files: FileAccess;
@@ -21,7 +21,9 @@ export class Application {
   #isFound = false;
   #lock: ApplicationState | undefined;
   #heldSinceMs: number | undefined;
-  #tasks: TaskDirectories;
+  #tasks: TaskDirectories = new Map();
+  /** What was there before it began to clean up. */
+  #before: TaskDirectories;
   #wiped: ReadonlySet<string> = new Set();
 
   /** `installed`: what a restore has put there, to be missed if it is gone at the first look. */
@@ -32,7 +34,7 @@ export class Application {
   ) {
     this.directory = join(settings.stateDir, settings.applicationId);
     this.#world = world;
-    this.#tasks = new Map(installed.map((task) => [task, undefined]));
+    this.#before = new Map(installed.map((task) => [task, undefined]));
   }
 
   /** Its directory exists. */
@@ -61,10 +63,12 @@ export class Application {
     const lock = await askLock(this.directory);
     const tasks = await this.#look();
     // All or nothing is noted: that it has ended is told once.
-    const before = this.#tasks;
     this.#tasks = tasks;
     const hasEnded = this.#noteLock(lock, nowMs);
-    this.#noteWiped(findWiped({ before, now: this.#tasks, heldSinceMs: this.#heldSinceMs, nowMs }));
+    const sight = { before: this.#before, now: tasks, heldSinceMs: this.#heldSinceMs, nowMs };
+    const wiped = findWiped(sight);
+    this.#before = wiped.size > 0 ? tasks : recallTasks(sight);
+    this.#noteWiped(wiped);
     return { hasEnded };
   }
 
@@ -76,13 +80,16 @@ export class Application {
     if (this.#wiped.size === 0) this.#world.troubles.end('wipe');
   }
 
-  /** A number may be given to the next directory at once; when it was born tells them apart where the file system knows. */
+  /**
+   * A number may be given to the next directory at once; when it was born tells them apart where the file system knows.
+   * What goes between the listing and the look at it is gone.
+   */
   async #look(): Promise<TaskDirectories> {
     const { files } = this.#world;
     const directories = new Map<string, string | undefined>();
     for (const task of await listTasks(files, this.directory)) {
-      const { device, inode, birthtimeNs } = (await files.stat(join(this.directory, task))) ?? {};
-      directories.set(task, device === undefined ? undefined : [device, inode, birthtimeNs].join(' '));
+      const facts = await files.stat(join(this.directory, task));
+      if (facts !== undefined) directories.set(task, [facts.device, facts.inode, facts.birthtimeNs].join(' '));
     }
     return directories;
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { findWiped, freshlyInstalled } from './wipe.ts';
+import { findWiped, freshlyInstalled, recallTasks } from './wipe.ts';
 
 const nowMs = 1_000_000;
 const both = new Map([
@@ -47,4 +47,11 @@ test('what a restore installed is missed for ten minutes; later it may have move
   const report = { timeMs: nowMs, installed: [{ task: '0_0' }] };
   expect([freshlyInstalled(report, nowMs + 600_000), freshlyInstalled(report, nowMs + 600_001)]).toEqual([['0_0'], []]);
   expect(freshlyInstalled(undefined, nowMs)).toEqual([]);
+});
+
+test('what goes before an application is at work is remembered, and later no more', () => {
+  const now = new Map([['0_1', 'b']]);
+  expect(recallTasks({ before: both, now, heldSinceMs: nowMs - 60_000, nowMs })).toEqual(both);
+  expect(recallTasks({ before: both, now, heldSinceMs: undefined, nowMs })).toEqual(both);
+  expect(recallTasks({ before: both, now, heldSinceMs: nowMs - 60_001, nowMs })).toEqual(now);
 });

@@ -18,7 +18,7 @@ export type TaskDirectories = ReadonlyMap<string, string | undefined>;
 
 /** What the loop saw of an application's directory. */
 export interface WipeSight {
-  /** Tasks that were there the last time, or that a restore had installed. */
+  /** Tasks that were there before it began to clean up, or that a restore had installed. */
   readonly before: TaskDirectories;
   readonly now: TaskDirectories;
   /** Since when the application holds its lock, by the steady clock; undefined while it does not, or nobody can tell. */
@@ -44,8 +44,16 @@ export function findWiped({ before, now, heldSinceMs, nowMs }: WipeSight): Reado
   const isAllGone =
     tasks.length > 0 &&
     (now.size === 0 || (isNew(GLOBAL_TASK) && tasks.every((task) => isNew(task) || !now.has(task))));
-  const isAtWork = heldSinceMs !== undefined && nowMs - heldSinceMs > START_MS;
-  return new Set(isAllGone && !isAtWork ? tasks : []);
+  return new Set(isAllGone && !isAtWork(heldSinceMs, nowMs) ? tasks : []);
+}
+
+/** What was there before, for the next look: of what is being deleted a look may see the half. */
+export function recallTasks({ before, now, heldSinceMs, nowMs }: WipeSight): TaskDirectories {
+  return isAtWork(heldSinceMs, nowMs) ? now : new Map([...before, ...now]);
+}
+
+function isAtWork(heldSinceMs: number | undefined, nowMs: number): boolean {
+  return heldSinceMs !== undefined && nowMs - heldSinceMs > START_MS;
 }
 
 export const WIPED: Explanation = {
