@@ -34,6 +34,8 @@ interface Options {
   readonly uid?: number;
   /** A command that runs the program in its place, with its arguments. */
   readonly prefix?: readonly string[];
+  /** The program's file, when not that of the checkout. */
+  readonly main?: string;
   /** Where it listens; a free port of the loopback address, if left out. */
   readonly listen?: string;
 }
@@ -53,9 +55,9 @@ export class Sidecar implements AsyncDisposable {
 
   static start(
     flags: readonly string[],
-    { env = {}, uid, listen = '127.0.0.1:0', prefix = [] }: Options = {},
+    { env = {}, uid, listen = '127.0.0.1:0', prefix = [], main = MAIN }: Options = {},
   ): Sidecar {
-    const [command = '', ...args] = [...prefix, process.execPath, MAIN, 'run', '--listen', listen, ...flags];
+    const [command = '', ...args] = [...prefix, process.execPath, main, 'run', '--listen', listen, ...flags];
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'], ...COMPILE_CACHE, ...env },
       stdio: ['ignore', 'ignore', 'pipe'],

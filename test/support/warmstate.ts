@@ -13,13 +13,20 @@ export interface Ended {
   readonly stderr: string;
 }
 
+interface Options {
+  readonly signal?: AbortSignal;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The program's file, when not that of the checkout. */
+  readonly main?: string;
+}
+
 /** Runs the program itself, as users do, without anything of this process's settings. */
 export async function warmstate(
   args: readonly string[],
-  { env = {}, ...options }: { readonly signal?: AbortSignal; readonly env?: Readonly<Record<string, string>> } = {},
+  { env = {}, main = MAIN, ...options }: Options = {},
 ): Promise<Ended> {
   const environment = { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...COMPILE_CACHE, ...env };
-  return promisify(execFile)(process.execPath, [MAIN, ...args], {
+  return promisify(execFile)(process.execPath, [main, ...args], {
     env: environment,
     maxBuffer: OUTPUT_BYTES_MAX,
     ...options,
