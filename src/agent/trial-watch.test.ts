@@ -3,7 +3,8 @@ import { NOTHING_SEEN, type TrialSight, type TrialWatch, watchTrial } from './tr
 
 /**
  * A story in looks: `held x30` is thirty looks, a second apart, at an application that holds its lock; `tried` and
- * `opened` hold it too, and what was tried or opened once stays so; `away x30` is half a minute without a look.
+ * `opened` hold it too, and what was tried or opened once stays so; `passed` has no lock, but tried since the last look;
+ * `away x30` is half a minute without a look.
  */
 function watch(story: string): TrialWatch {
   let watched = NOTHING_SEEN;
@@ -14,10 +15,11 @@ function watch(story: string): TrialWatch {
     for (let i = 0; i < Number(times); i++) {
       monotonicMs += 1000;
       if (what === 'opened') seen = { hasOpened: true, hasTried: true };
-      if (what === 'tried') seen = { ...seen, hasTried: true };
+      if (what === 'tried' || what === 'passed') seen = { ...seen, hasTried: true };
       if (what === 'away') continue;
-      const isHeld = what !== 'free';
-      watched = watchTrial(watched, { monotonicMs, isHeld, ...seen });
+      const isHeld = what !== 'free' && what !== 'passed';
+      const hasTriedAnew = what === 'tried' || what === 'opened' || what === 'passed';
+      watched = watchTrial(watched, { monotonicMs, isHeld, hasTriedAnew, ...seen });
     }
   }
   return watched;
@@ -40,6 +42,12 @@ describe('the application', () => {
       'failed 3/2',
     ],
     ['ended once', 'tried x5, free x600', 'undecided 1/1'],
+    ['came and went between two looks', 'free x9, passed, free x9', 'undecided 1/0'],
+    ['came and went between two looks, and nothing follows', 'free x9, passed, free x10', 'undecided 1/1'],
+    ['came and went between two looks, again and again', 'passed, free x4, passed, free x4, passed', 'failed 3/2'],
+    ['was seen once, and came and went twice between looks', 'tried, free x4, passed, free x4, passed', 'failed 3/2'],
+    ['ended, and left a trace of that', 'tried x5, passed, free x9', 'undecided 1/0'],
+    ['ended before it laid hands on it, then came and went', 'held x9, free x5, passed, free x9', 'undecided 2/0'],
     ['opened a task, and ended twice within a minute', 'opened x30, free x15, held x30, free x15', 'failed 2/2'],
     [
       'never laid hands on what was installed',

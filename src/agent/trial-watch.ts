@@ -10,6 +10,8 @@ export interface TrialSight {
   readonly hasOpened: boolean;
   /** It laid hands on what was installed, so that its end may be the fault of that. */
   readonly hasTried: boolean;
+  /** It did so since the last look, or tried to. */
+  readonly hasTriedAnew: boolean;
 }
 
 /** What was seen so far. Confirmation is final; a failed trial may still be confirmed. */
@@ -64,17 +66,20 @@ function seeHeld(before: TrialWatch, sight: TrialSight): Seen {
 
 function seeFree(before: TrialWatch, sight: TrialSight): Seen {
   const { monotonicMs: nowMs } = sight;
-  const lost = before.held === undefined ? before.lost : { atMs: nowMs, mayBlame: sight.hasTried };
+  // What cannot start may be gone before anybody has seen it hold the lock.
+  const hasPassed = before.held === undefined && sight.hasTriedAnew;
+  const isLost = before.held !== undefined || hasPassed;
+  const lost = isLost ? { atMs: nowMs, mayBlame: sight.hasTried } : before.lost;
   const isSettled = lost !== undefined && nowMs - lost.atMs >= LOSS_SETTLES_MS;
   return {
-    lockTaken: before.lockTaken,
-    lockLost: isSettled ? countLoss(before) : before.lockLost,
+    lockTaken: hasPassed ? before.lockTaken + 1 : before.lockTaken,
+    lockLost: isLost || isSettled ? countLoss(before) : before.lockLost,
     held: undefined,
     lost: isSettled ? undefined : lost,
   };
 }
 
-function countLoss({ lost, lockLost }: TrialWatch): number {
+function countLoss({ lost, lockLost }: Pick<TrialWatch, 'lost' | 'lockLost'>): number {
   return lost?.mayBlame === true ? lockLost + 1 : lockLost;
 }
 

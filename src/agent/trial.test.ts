@@ -52,6 +52,14 @@ async function open(task: string, store: string, manifest = 'MANIFEST-000009'): 
 
 const tried = (task: string): Promise<void> => open(task, 'rocksdb/other', 'MANIFEST-000005');
 
+/** The same, by an application that ends of it. */
+async function tryAndEnd(task: string): Promise<void> {
+  await tried(task);
+  const log = join(directory.path, task, 'rocksdb/other/LOG');
+  await rename(log, `${log}.old.${clock.nowMs()}`).catch(() => undefined);
+  await writeFile(log, '');
+}
+
 function reportOf(installed: readonly InstalledTask[], change: Partial<RestoreReport> = {}): RestoreReport {
   const cold = { why: undefined, snapshot: undefined, quality: undefined, stateTimeMs: undefined };
   const tasks = installed.map(({ task }) => {
@@ -137,6 +145,16 @@ test('what it tried at the last moment counts, what it tries in its next life do
   expect(await follow(last, ['running 3', () => tried('0_0'), 'stopped 5', 'running 1'])).toBe('undecided 2/1');
   const next = reportOf([await install('0_1')]);
   expect(await follow(next, ['running 3', 'stopped 5', () => tried('0_1'), 'running 3'])).toBe('undecided 2/0');
+});
+
+test('one that is gone before anybody looks leaves traces: they count once each', async () => {
+  const report = reportOf([await install('0_0'), await install('0_1')]);
+  const pass = () => tryAndEnd('0_1');
+  expect(await follow(report, ['stopped 3', pass, 'stopped 9'])).toBe('undecided 1/0');
+  expect(await follow(report, ['stopped 3', pass, 'stopped 30', pass, 'stopped 30'])).toBe('failed 2/2');
+  // One that began before this process did is nothing that it saw.
+  expect(await follow(report, ['stopped 60'])).toBe('nothing');
+  expect(await follow(report, ['stopped 3', 'running 2', pass, 'stopped 30'])).toBe('undecided 1/1');
 });
 
 test('one that is restarted while it never touched what was restored is not condemned', async () => {

@@ -30,6 +30,8 @@ export interface TrialFinding {
 
 /** What a CURRENT file may hold. */
 const CURRENT_BYTES_MAX = 1024;
+/** So often traces are looked for while nobody holds the lock: they stay. */
+const FREE_TRACES_MS = 5000;
 
 /**
  * What was seen of the application since the restore with this epoch, by the processes of this instance before this
@@ -54,6 +56,7 @@ export async function recallTrial(
 export class ApplicationTrial {
   readonly #parts: TrialParts;
   readonly #traces: Traces | undefined;
+  #tracedMs = Number.NEGATIVE_INFINITY;
   #watch = NOTHING_SEEN;
 
   constructor(parts: TrialParts) {
@@ -65,8 +68,8 @@ export class ApplicationTrial {
 
   /**
    * One look; to be taken every second or so, and not any more once the pod is told to end: what is lost then is nobody's
-   * fault. Returns what there is to be told where that changed. It costs a few calls of the file system while something
-   * is on trial, and nothing after. `earlier` is what processes before this one saw since the same restore.
+   * fault. Returns what there is to be told where that changed. It costs some calls of the file system for every
+   * database while something is on trial, and nothing after. `earlier` is what processes before this one saw since the same restore.
    */
   async look(
     state: ApplicationState | undefined,
@@ -77,11 +80,14 @@ export class ApplicationTrial {
     // Where nobody can tell nothing is confirmed, and nothing condemned.
     if (this.#traces === undefined || isOver || state === undefined || state === 'unknown') return undefined;
     const isHeld = state === 'running';
-    // Also right after: it may have tried at the last moment.
-    if (isHeld || before.held !== undefined) await this.#traces.look();
-    const { hasOpened, hasTried } = this.#traces;
     const monotonicMs = this.#parts.clock.monotonicMs();
-    this.#watch = watchTrial(before, { monotonicMs, isHeld, hasOpened, hasTried });
+    // Also right after: it may have tried at the last moment.
+    const isLeft = before.held !== undefined || monotonicMs - this.#tracedMs >= FREE_TRACES_MS;
+    const isDue = isHeld ? !this.#traces.hasOpened : isLeft;
+    if (isDue) this.#tracedMs = monotonicMs;
+    const hasTriedAnew = isDue && (await this.#traces.look());
+    const { hasOpened, hasTried } = this.#traces;
+    this.#watch = watchTrial(before, { monotonicMs, isHeld, hasOpened, hasTried, hasTriedAnew });
     return hasChanged(before, this.#watch) ? this.#tell() : undefined;
   }
 
@@ -121,6 +127,8 @@ class Traces {
   readonly #warm: ReadonlySet<string>;
   #hasOpened = false;
   #hasTried: boolean;
+  /** The number of its LOG, by the database; undefined until the first look, which cannot tell when that began. */
+  #attempts: ReadonlyMap<string, bigint> | undefined;
 
   constructor({ installed, result }: RestoreReport, parts: Pick<TrialParts, 'applicationDirectory' | 'files'>) {
     this.#parts = parts;
@@ -138,14 +146,16 @@ class Traces {
     return this.#hasTried;
   }
 
-  async look(): Promise<void> {
-    for (const task of this.#tasks) {
-      if (this.#hasOpened) return;
-      await unlessUnavailable(() => this.#lookAt(task));
-    }
+  /** Returns whether a database was opened since the last time, or tried to be. */
+  async look(): Promise<boolean> {
+    const before = this.#attempts;
+    const attempts = new Map(before);
+    for (const task of this.#tasks) await unlessUnavailable(() => this.#lookAt(task, attempts));
+    this.#attempts = attempts;
+    return before !== undefined && [...attempts].some(([database, attempt]) => before.get(database) !== attempt);
   }
 
-  async #lookAt(installed: InstalledTask): Promise<void> {
+  async #lookAt(installed: InstalledTask, attempts: Map<string, bigint>): Promise<void> {
     const { files, applicationDirectory } = this.#parts;
     const directory = join(applicationDirectory, installed.task);
     const facts = await files.stat(directory);
@@ -154,13 +164,14 @@ class Traces {
     for (const path of paths) {
       if (!path.endsWith('/CURRENT')) continue;
       const database = path.slice(0, -'/CURRENT'.length);
-      // RocksDB leaves it at every attempt to open, and it is never captured.
-      if ((await files.stat(join(directory, database, 'LOCK'))) === undefined) continue;
+      // RocksDB leaves LOCK, and begins another LOG, at every attempt to open; neither is ever captured.
+      const attempt = await files.stat(join(directory, database, 'LOG'));
+      if (attempt !== undefined) attempts.set(join(directory, database), attempt.inode);
+      if (this.#hasOpened || (await files.stat(join(directory, database, 'LOCK'))) === undefined) continue;
       this.#hasTried = true;
       const current = await readWhole(files, join(directory, path), CURRENT_BYTES_MAX);
       const isOpened = current !== undefined && !paths.has(`${database}/${parseCurrent(current.bytes)}`);
       this.#hasOpened ||= isOpened && this.#warm.has(installed.task);
-      if (this.#hasOpened) return;
     }
   }
 }
