@@ -22,8 +22,8 @@ export class Broker {
     this.#signal = signal;
   }
 
-  /** Resolves when the broker answers. `signal` bounds everything that is asked of it later, too. */
-  static async start(signal: AbortSignal): Promise<Broker> {
+  /** Resolves when the broker answers. `signal` bounds everything that is asked of it later, too. `more` are its own settings. */
+  static async start(signal: AbortSignal, more: Readonly<Record<string, string | number>> = {}): Promise<Broker> {
     const classPath = await brokerClassPath();
     const [port, controllerPort] = await freePorts();
     const bootstrap = `127.0.0.1:${port}`;
@@ -31,7 +31,7 @@ export class Broker {
     const directory = await mkdtemp(join(tmpdir(), 'warmstate-broker-'));
     started.defer(() => rm(directory, { recursive: true, force: true }));
     const properties = join(directory, 'server.properties');
-    await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory }));
+    await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory, more }));
     const java = started.use(
       await ControlledProcess.start('warmstate.Broker', {
         classPath,
@@ -63,6 +63,12 @@ export class Broker {
     return offsetsOf(await this.#java.request('/committed-offsets', { group }, this.#signal));
   }
 
+  /** How many deletions a topic still holds: compaction takes them away when its `delete.retention.ms` is over. */
+  async tombstones(topic: string): Promise<number> {
+    const answer: unknown = JSON.parse(await this.#java.request('/tombstones', { topic }, this.#signal));
+    return Number(Object.entries(answer ?? {}).find(([name]) => name === 'tombstones')?.[1]);
+  }
+
   /** How many members the broker believes a group to have; a killed one counts until its session times out. */
   async memberCount(group: string): Promise<number> {
     const answer: unknown = JSON.parse(await this.#java.request('/members', { group }, this.#signal));
@@ -79,6 +85,7 @@ function serverProperties(options: {
   readonly bootstrap: string;
   readonly controllerPort: number;
   readonly directory: string;
+  readonly more: Readonly<Record<string, string | number>>;
 }): string {
   const controller = `127.0.0.1:${options.controllerPort}`;
   return [
@@ -104,6 +111,7 @@ function serverProperties(options: {
     // the cleaner would compact the changelogs, and a restore would count fewer records than were written.
     'log.roll.ms=3153600000000',
     'log.cleaner.dedupe.buffer.size=16777216', // Fits the small heap.
+    ...Object.entries(options.more).map(([name, value]) => `${name}=${value}`),
     '',
   ].join('\n');
 }

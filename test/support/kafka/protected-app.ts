@@ -89,7 +89,9 @@ export class ProtectedApp {
    * closed. A compaction that begins after the last checkpoint, as on a busy machine, is refused or `live` (Q1).
    */
   start(
-    options: { readonly commitIntervalMs?: number; readonly cleansUp?: boolean; readonly isCalm?: boolean } = {},
+    options: Pick<StreamsAppOptions, 'commitIntervalMs' | 'cleansUp' | 'release' | 'streams'> & {
+      readonly isCalm?: boolean;
+    } = {},
   ): Promise<StreamsApp> {
     const { name, version, guarantee, broker, signal } = this.#options;
     const { isCalm = false, ...rest } = options;
@@ -136,6 +138,10 @@ export class ProtectedApp {
       readonly to?: string;
       readonly tasks?: string;
       readonly destination?: string;
+      readonly 'app-version'?: string;
+      readonly 'on-failure'?: 'continue' | 'fail';
+      readonly 'max-age'?: string;
+      readonly 'max-layout'?: 'file' | 'column-family';
     } = {},
   ): Promise<readonly PrintedTask[]> {
     const flags = { ...this.#flags, 'on-failure': 'fail', ...choice };

@@ -27,8 +27,15 @@ export interface StreamsAppOptions {
   readonly threads?: number;
   /** Calls KafkaStreams.cleanUp() before its start. */
   readonly cleansUp?: boolean;
+  /** Which topology it has; as README.md of test/streams-app says, if left out. */
+  readonly release?: Release;
+  /** More settings of Kafka Streams, by their names. */
+  readonly streams?: Readonly<Record<string, string | number>>;
   readonly signal: AbortSignal;
 }
+
+/** See Release.java. */
+export type Release = 'FIRST' | 'TABLE_FIRST' | 'WITHOUT_TABLE' | 'OTHER_GLOBAL';
 
 /** What the application's StateRestoreListener was told about one store of one task since the application started. */
 export interface Restoration {
@@ -172,7 +179,10 @@ export class StreamsApp {
 
 function settingsOf(options: StreamsAppOptions): Readonly<Record<string, string | number>> {
   const is28 = options.version.startsWith('2.');
+  const streams = Object.entries(options.streams ?? {}).map(([name, value]) => [`streams.${name}`, value]);
   return {
+    ...Object.fromEntries(streams),
+    release: options.release ?? 'FIRST',
     applicationId: options.applicationId,
     bootstrap: options.broker.bootstrap,
     stateDir: options.stateDir,

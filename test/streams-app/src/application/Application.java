@@ -21,12 +21,11 @@ public final class Application {
     public static void main(String[] arguments) throws Exception {
         Arguments settings = new Arguments(arguments);
         KafkaStreams streams = new KafkaStreams(
-            Stores.topology(settings.text("topics"), Duration.ofMillis(settings.longNumber("retentionMs"))), properties(settings));
+            Stores.topology(settings.text("topics"), Duration.ofMillis(settings.longNumber("retentionMs")),
+                Release.valueOf(settings.text("release"))), properties(settings));
         streams.setStateListener((now, before) -> Harness.emit("state", Map.of("state", now, "before", before)));
         streams.setUncaughtExceptionHandler(error -> {
-            StringWriter trace = new StringWriter();
-            error.printStackTrace(new PrintWriter(trace, true));
-            Harness.emit("exception", Map.of("message", error, "stack", trace));
+            tell(error);
             return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
         streams.setGlobalStateRestoreListener(new Restores());
@@ -36,8 +35,19 @@ public final class Application {
         harness.on("/close", (query, body) -> body.append(Json.of(Map.of("closed", streams.close(Duration.ofSeconds(120))))));
         harness.start();
         if (settings.text("cleansUp").equals("true")) streams.cleanUp(); // As Spring does where it is told to.
-        streams.start();
+        try {
+            streams.start();
+        } catch (RuntimeException error) {
+            tell(error);
+            throw error; // The process ends, as an application's does.
+        }
         Thread.currentThread().join(); // Ended by the harness: end of input, or a signal.
+    }
+
+    private static void tell(Throwable error) {
+        StringWriter trace = new StringWriter();
+        error.printStackTrace(new PrintWriter(trace, true));
+        Harness.emit("exception", Map.of("message", error, "stack", trace));
     }
 
     private static Properties properties(Arguments settings) {
@@ -58,6 +68,7 @@ public final class Application {
         properties.put(StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest");
         properties.put(StreamsConfig.consumerPrefix("session.timeout.ms"), settings.text("sessionTimeoutMs"));
         properties.put(StreamsConfig.consumerPrefix("heartbeat.interval.ms"), 500);
+        properties.putAll(settings.startingWith("streams."));
         return properties;
     }
 

@@ -33,8 +33,17 @@ final class Stores {
 
     private Stores() {}
 
-    static Topology topology(String topics, Duration retention) {
+    static Topology topology(String topics, Duration retention, Release release) {
         StreamsBuilder builder = new StreamsBuilder();
+        if (release == Release.TABLE_FIRST) addTable(builder, topics);
+        addInput(builder, topics, retention);
+        if (release == Release.FIRST) addTable(builder, topics);
+        builder.globalTable(topics + (release == Release.OTHER_GLOBAL ? "-table" : "-global"), Consumed.with(TEXT, TEXT),
+            Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("glob").withKeySerde(TEXT).withValueSerde(TEXT));
+        return builder.build();
+    }
+
+    private static void addInput(StreamsBuilder builder, String topics, Duration retention) {
         KGroupedStream<String, String> input =
             builder.stream(topics + "-input", Consumed.with(TEXT, TEXT)).groupByKey(Grouped.with(TEXT, TEXT));
         input.aggregate(() -> "", (key, value, sum) -> aggregate(sum, value),
@@ -43,11 +52,11 @@ final class Stores {
             Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("win").withKeySerde(TEXT).withRetention(retention));
         input.count(Materialized.<String, Long>as(org.apache.kafka.streams.state.Stores.inMemoryKeyValueStore("mem"))
             .withKeySerde(TEXT).withValueSerde(Serdes.Long()));
+    }
+
+    private static void addTable(StreamsBuilder builder, String topics) {
         builder.table(topics + "-table", Consumed.with(TEXT, TEXT),
             Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("tab").withKeySerde(TEXT).withValueSerde(TEXT));
-        builder.globalTable(topics + "-global", Consumed.with(TEXT, TEXT),
-            Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("glob").withKeySerde(TEXT).withValueSerde(TEXT));
-        return builder.build();
     }
 
     /** One line {@code key TAB value} per entry; the key of a window is {@code key@start}, its start in milliseconds. */

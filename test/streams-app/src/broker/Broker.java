@@ -1,5 +1,6 @@
 package warmstate;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -10,7 +11,10 @@ import kafka.tools.StorageTool;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** One KRaft broker with what the tests ask of it: topics, records, offsets, groups. */
 public final class Broker {
@@ -35,6 +39,7 @@ public final class Broker {
         harness.on("/feed", (query, body) -> Feed.send(bootstrap, query));
         harness.on("/end-offsets", (query, body) -> body.append(Json.of(endOffsets(admin))));
         harness.on("/committed-offsets", (query, body) -> body.append(Json.of(committedOffsets(admin, query.text("group")))));
+        harness.on("/tombstones", (query, body) -> body.append(Json.of(Map.of("tombstones", tombstones(bootstrap, query.text("topic"))))));
         harness.on("/members", (query, body) -> body.append(Json.of(Map.of("members", members(admin, query.text("group"))))));
         harness.start();
         broker.join();
@@ -63,6 +68,23 @@ public final class Broker {
         return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet().stream()
             .filter(e -> e.getValue() != null)
             .collect(Collectors.toMap(e -> e.getKey().toString(), e -> Long.toString(e.getValue().offset()), (a, b) -> a, TreeMap::new));
+    }
+
+    /** How many are still in the topic. */
+    private static long tombstones(String bootstrap, String topic) {
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(Map.of("bootstrap.servers", bootstrap),
+            new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
+                .map(found -> new TopicPartition(found.topic(), found.partition())).collect(Collectors.toList());
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            long found = 0;
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) if (record.value() == null) found++;
+            }
+            return found;
+        }
     }
 
     private static int members(Admin admin, String group) throws Exception {

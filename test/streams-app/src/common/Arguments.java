@@ -2,6 +2,7 @@ package warmstate;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /** Arguments of the form {@code name=value}. */
 final class Arguments {
@@ -23,6 +24,12 @@ final class Arguments {
         String value = values.get(name);
         if (value == null) throw new IllegalArgumentException("missing argument " + name);
         return value;
+    }
+
+    /** Without that prefix. */
+    Map<String, String> startingWith(String prefix) {
+        return values.entrySet().stream().filter(each -> each.getKey().startsWith(prefix))
+            .collect(Collectors.toMap(each -> each.getKey().substring(prefix.length()), Map.Entry::getValue));
     }
 
     int number(String name) {
