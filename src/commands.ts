@@ -14,6 +14,7 @@ import { APPLICATION_ID, tellStory } from './cli/demo.ts';
 import { diagnoseAddress, diagnoseBucket, diagnoseStateDir, diagnoseStore, noDestination } from './cli/doctor.ts';
 import { type Check, checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
 import { checkSettings } from './cli/doctor-pod.ts';
+import { forget, forgetJson, renderForget } from './cli/forget.ts';
 import { inspectionJson, renderInspection } from './cli/inspect.ts';
 import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
@@ -86,9 +87,9 @@ export function composeCommands(program: string): Commands {
     show: {
       run: async (settings, context) => {
         const { store } = await connect(settings, context);
-        const document = await findSnapshot(store, settings, context);
+        const shown = await findSnapshot(store, settings, context);
         const { output } = settings;
-        context.print(output === 'json' ? jsonLine(documentJson(document)) : renderDocument(document, context.look()));
+        context.print(output === 'json' ? jsonLine(documentJson(shown)) : renderDocument(shown, context.look()));
         return 0;
       },
     },
@@ -106,6 +107,14 @@ export function composeCommands(program: string): Commands {
         const result = repository === undefined ? nothing : await verify(repository, options);
         print(settings.output === 'json' ? jsonLine(verifyJson(result)) : renderVerify(result, look()));
         return verifyExitCode(result);
+      },
+    },
+    forget: {
+      run: async (settings, context) => {
+        const { store } = await connect(settings, context);
+        const result = await forget(store, settings, { ...context, program });
+        context.print(settings.output === 'json' ? jsonLine(forgetJson(result)) : renderForget(result, context.look()));
+        return 0;
       },
     },
     inspect: {
@@ -215,7 +224,7 @@ async function runDemo(context: CommandContext, program: string): Promise<number
         ),
       entries: async () => {
         const choice = { applicationId: APPLICATION_ID, lineage: where.lineage };
-        return (await findSnapshot((await storage()).store, choice, context)).entries;
+        return (await findSnapshot((await storage()).store, choice, context)).document.entries;
       },
       print: context.print,
       look: context.look,

@@ -140,7 +140,8 @@ interface Found {
 
 function find(key: SettingKey, sources: Sources): Found {
   const flag = flagOf(key);
-  const variable = sourcesOf(key).includes('environment') ? environmentNameOf(key) : undefined;
+  const allowed = sourcesOf(key, sources.command);
+  const variable = allowed.includes('environment') ? environmentNameOf(key) : undefined;
   const base = { key, flag, environment: variable, from: undefined };
   if (sources.flags.has(flag)) {
     const text = filled(sources.flags.get(flag));
@@ -154,7 +155,7 @@ function find(key: SettingKey, sources: Sources): Found {
     const decoded = decode(key, inEnvironment, `${variable}=${inEnvironment}`);
     return { setting: { ...base, text: inEnvironment, source: 'environment', from: variable, ...decoded } };
   }
-  const inFile = filled(sources.file.values.get(key));
+  const inFile = allowed.includes('file') ? filled(sources.file.values.get(key)) : undefined;
   if (inFile !== undefined) {
     const { path } = sources.file;
     return {

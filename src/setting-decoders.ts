@@ -49,9 +49,25 @@ export const rate = quantity(parseRate, 'is not a rate above zero such as 50MiB/
 
 export const taskSelection: Decoder<TaskSelection> = (value) => {
   if (value === 'auto' || value === 'all' || value === 'none') return { kind: value };
-  const tasks = value.split(',').map((task) => task.trim());
-  if (tasks.every((task) => /^(?:\d+_\d+|global)$/.test(task))) return { kind: 'list', tasks: [...new Set(tasks)] };
+  const tasks = parseTasks(value);
+  if (tasks !== undefined) return { kind: 'list', tasks };
   return new Rejected('is none of auto, all, none, or a list of tasks such as 0_0,0_1,global');
+};
+
+export const taskList: Decoder<readonly string[]> = (value) => {
+  return parseTasks(value) ?? new Rejected('is no list of tasks such as 0_0,0_1,global');
+};
+
+function parseTasks(text: string): readonly string[] | undefined {
+  const tasks = text.split(',').map((task) => task.trim());
+  return tasks.every((task) => /^(?:\d+_\d+|global)$/.test(task)) ? [...new Set(tasks)] : undefined;
+}
+
+/** Milliseconds since 1970. Without a zone a time would mean something else on every machine. */
+export const timestamp: Decoder<number> = (value) => {
+  const isComplete = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2})$/.test(value);
+  const timeMs = isComplete ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(timeMs) || timeMs < 0 ? new Rejected('is not a time such as 2026-11-28T14:00:00Z') : timeMs;
 };
 
 type TaskSelection =

@@ -89,7 +89,7 @@ test('flags and environment names follow from the key', () => {
 
 test('what one call does cannot be set for all calls', () => {
   const onlyFlags = SETTING_KEYS.filter((key) => sourcesOf(key).every((source) => source === 'flag'));
-  expect(onlyFlags).toEqual(['snapshot', 'to', 'dryRun']);
+  expect(onlyFlags).toEqual(['snapshot', 'to', 'all', 'task', 'layout', 'before', 'dryRun']);
 });
 
 function helpOf(command: CommandName, flag: string): string | undefined {

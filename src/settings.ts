@@ -15,7 +15,9 @@ import {
   Rejected,
   rate,
   size,
+  taskList,
   taskSelection,
+  timestamp,
 } from './setting-decoders.ts';
 
 /**
@@ -59,6 +61,8 @@ export interface Fallback {
 /** A reader of a superseded snapshot has at least so long to finish. */
 const KEEP_WITHIN_MS_MIN = 3_600_000;
 
+const choiceOfSwitch = mapped(choice('true', 'false'), (word) => word === 'true');
+
 /** Every setting there is, in the order of the help. Checked against docs/configuration.md. */
 export const SETTINGS = {
   stateDir: {
@@ -90,7 +94,7 @@ export const SETTINGS = {
     placeholder: 'NAME',
     decode: name,
     fallback: ({ hostName }) => ({ text: hostName, from: 'host name' }),
-    fallbackHelp: { required: 'the host name' },
+    fallbackHelp: { required: 'the host name', optional: 'all' },
     help: 'who this pod is; stable for a StatefulSet',
   },
   lineage: {
@@ -215,9 +219,35 @@ export const SETTINGS = {
     sources: ['flag'],
     help: 'fill another directory and leave no trace in the repository; implies --on-failure fail',
   },
+  all: {
+    placeholder: undefined,
+    decode: choiceOfSwitch,
+    fallback: 'false',
+    sources: ['flag'],
+    help: 'forget everything that was stored until now',
+  },
+  task: {
+    placeholder: 'TASKS',
+    decode: taskList,
+    sources: ['flag'],
+    help: 'forget only these tasks, such as 0_3 or 0_0,0_1,global',
+  },
+  layout: {
+    placeholder: 'LAYOUT',
+    decode: choice('file', 'column-family'),
+    sources: ['flag'],
+    help: 'forget only what has this layout: file or column-family',
+  },
+  before: {
+    placeholder: 'TIME',
+    decode: timestamp,
+    sources: ['flag'],
+    fallbackHelp: { optional: 'now' },
+    help: 'forget only state that was last current before this, such as 2026-11-28T14:00:00Z',
+  },
   dryRun: {
     placeholder: undefined,
-    decode: mapped(choice('true', 'false'), (word) => word === 'true'),
+    decode: choiceOfSwitch,
     fallback: 'false',
     sources: ['flag'],
     help: 'print what would be done and do nothing',
@@ -288,6 +318,13 @@ const SETTINGS_OF = {
   list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...S3_SETTING_KEYS, ...COMMON] },
+  forget: {
+    required: ['destination'],
+    // biome-ignore format: a list to be read as one
+    optional: [
+      ...WHICH_REPOSITORY, 'all', 'task', 'instance', 'layout', 'before', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
+    ],
+  },
   inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
   doctor: { required: [], optional: OF_A_POD },
   config: { required: [], optional: OF_A_POD },
@@ -316,7 +353,9 @@ export function environmentNameOf(key: SettingKey): string {
   return `WARMSTATE_${flagOf(key).slice(2).replaceAll('-', '_').toUpperCase()}`;
 }
 
-export function sourcesOf(key: SettingKey): readonly Source[] {
+export function sourcesOf(key: SettingKey, command?: CommandName): readonly Source[] {
+  // The name of the pod that it is called in does not narrow what an operator wants to be forgotten.
+  if (command === 'forget' && key === 'instance') return ['flag'];
   const setting: Setting<unknown> = SETTINGS[key];
   return setting.sources ?? ['flag', 'environment', 'file'];
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { widestFence } from '../repository/fence.ts';
 import { type Listing, listingJson, renderListing } from './list.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
@@ -34,6 +35,7 @@ const application = {
       snapshot: '1763851022123-orders-0-x7k2/12',
     },
   ],
+  fences: [],
   quarantines: [],
 } as const satisfies Listing;
 
@@ -133,5 +135,21 @@ test('the JSON of a listing is one object per application, snapshot and task', (
       bytes: 2 ** 20,
       snapshot: '1763851022123-orders-0-x7k2/12',
     },
+  ]);
+});
+
+test('fences are listed with their scope, and in JSON as lines of their own', () => {
+  const name = { timeMs: nowMs - 60_000, token: 'a1b2c3d4' };
+  const fence = {
+    ...widestFence({ application: 'orders', lineage: 'prod' }, name),
+    tasks: ['0_1'],
+    instance: 'orders-0',
+  };
+  const fenced: Listing = { ...quarantined, quarantines: [], fences: [fence] };
+  expect(renderListing(fenced, { ...look, columns: 160 })).toContain(
+    'forgotten  59 s ago      0_1, instance orders-0\n',
+  );
+  expect(listingJson(fenced).slice(-1)).toMatchObject([
+    { kind: 'fence', reason: 'forgotten', tasks: ['0_1'], instance: 'orders-0', layout: null, quality: null },
   ]);
 });

@@ -1,5 +1,6 @@
 import { describeAge, describeBytes } from '../base/quantity.ts';
 import { best } from '../repository/best.ts';
+import type { Fence } from '../repository/fence.ts';
 import { formatSnapshotName, parseEpoch, type RepositoryLocation } from '../repository/keys.ts';
 import type { EpochRecord, TaskSummary } from '../repository/record.ts';
 import {
@@ -10,10 +11,12 @@ import {
   type Repository,
 } from '../repository/repository.ts';
 import { findQuarantines, type Quarantine } from '../repository/trial.ts';
+import { loadWithdrawals, type Withdrawals, whyWithdrawn } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Quality } from '../streams/quality.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import type { CommandContext } from './command.ts';
+import { describeScope, fenceJson } from './fence.ts';
 import { jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
 import { findRepositories, openOnlyRepository, type RepositoryChoice } from './repository-choice.ts';
@@ -29,8 +32,10 @@ export type Listing =
       readonly lineage: string | undefined;
       /** Oldest first. */
       readonly snapshots: readonly ListedSnapshot[];
-      /** The best entry of each task, whatever its age. */
+      /** The best entry of each task that is offered, whatever its age. */
       readonly tasks: readonly ListedTask[];
+      /** What withdrew others, oldest first. */
+      readonly fences: readonly Fence[];
       readonly quarantines: readonly ListedQuarantine[];
     };
 
@@ -80,7 +85,15 @@ export async function listStored(
   const application = choice.applicationId;
   const repository = await openOnlyRepository(store, choice, context);
   if (repository === undefined)
-    return { kind: 'application', application, lineage: choice.lineage, snapshots: [], tasks: [], quarantines: [] };
+    return {
+      kind: 'application',
+      application,
+      lineage: choice.lineage,
+      snapshots: [],
+      tasks: [],
+      fences: [],
+      quarantines: [],
+    };
   return {
     kind: 'application',
     application,
@@ -105,7 +118,7 @@ async function countStored(
 async function listOne(
   repository: Repository,
   { signal }: Pick<CommandContext, 'signal'>,
-): Promise<Pick<Extract<Listing, { kind: 'application' }>, 'snapshots' | 'tasks' | 'quarantines'>> {
+): Promise<Pick<Extract<Listing, { kind: 'application' }>, 'snapshots' | 'tasks' | 'fences' | 'quarantines'>> {
   const listing = await listRepository(repository, { signal });
   const records = await loadRecords(repository, listing, { signal });
   const newest = await newestSnapshots(repository, listing, { records, signal });
@@ -117,19 +130,30 @@ async function listOne(
     const contents = tasks && { tasks: tasks.length, sizeBytes: sumSizes(tasks) };
     return { snapshot: formatSnapshotName(name), instance, timeMs: modifiedMs, contents };
   });
-  const quarantines = listQuarantines(records.map(({ record }) => record));
-  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs), quarantines };
+  const withdrawals = await loadWithdrawals(repository, { signal });
+  const { fences } = withdrawals;
+  const quarantines = listQuarantines(
+    records.map(({ record }) => record),
+    fences,
+  );
+  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs, withdrawals), fences, quarantines };
 }
 
-function listQuarantines(records: readonly EpochRecord[]): readonly ListedQuarantine[] {
+function listQuarantines(records: readonly EpochRecord[], fences: readonly Fence[]): readonly ListedQuarantine[] {
   const versions = new Set(records.flatMap(({ role, appVersion }) => (role === 'restore' ? [appVersion] : [])));
   return [...versions]
-    .flatMap((appVersion) => findQuarantines(records, appVersion).map((one) => ({ ...one, appVersion })))
+    .flatMap((appVersion) => findQuarantines(records, appVersion, fences).map((one) => ({ ...one, appVersion })))
     .sort((left, right) => compareTasks(left.task, right.task) || right.untilMs - left.untilMs);
 }
 
-function bestOfEach(snapshots: readonly NewestSnapshot[], nowMs: number): readonly ListedTask[] {
-  const offers = snapshots.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })));
+function bestOfEach(
+  snapshots: readonly NewestSnapshot[],
+  nowMs: number,
+  withdrawals: Withdrawals,
+): readonly ListedTask[] {
+  const offers = snapshots
+    .flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })))
+    .filter((offer) => whyWithdrawn(withdrawals, offer) === undefined);
   const everything = {
     nowMs,
     maxAgeMs: Number.POSITIVE_INFINITY,
@@ -155,10 +179,11 @@ const right = 'right' as const;
 
 export function renderListing(listing: Listing, look: Look): string {
   if (listing.kind === 'applications') return renderApplications(listing.applications, look);
-  const { application, lineage, snapshots, tasks, quarantines } = listing;
+  const { application, lineage, snapshots, tasks, fences, quarantines } = listing;
   const head = `${paint(application, 'heading', look)}${lineage === undefined ? '' : `, lineage ${lineage}`}\n`;
-  if (snapshots.length === 0) return `${head}nothing stored yet\n`;
-  const lists = [renderSnapshots(snapshots, look), renderTasks(tasks, look)];
+  const shut = fences.length === 0 ? [] : [renderFences(fences, look)];
+  if (snapshots.length === 0) return [`${head}nothing stored yet\n`, ...shut].join('\n');
+  const lists = [renderSnapshots(snapshots, look), renderTasks(tasks, look), ...shut];
   if (quarantines.length > 0) lists.push(renderQuarantines(quarantines, look));
   return `${head}\n${lists.join('\n')}`;
 }
@@ -210,6 +235,15 @@ function renderTasks(tasks: readonly ListedTask[], look: Look): string {
   return renderTable(columns, rows, look);
 }
 
+function renderFences(fences: readonly Fence[], look: Look): string {
+  const columns = [{ title: 'FENCE' }, { title: 'BECAUSE' }, { title: 'STATE BEFORE' }, { title: 'OF' }];
+  const rows = fences.map((fence) => {
+    const put = describeAge(look.nowMs - fence.timeMs);
+    return [put, fence.reason, describeAge(look.nowMs - fence.beforeMs), describeScope(fence)];
+  });
+  return renderTable(columns, rows, look);
+}
+
 function renderQuarantines(quarantines: readonly ListedQuarantine[], look: Look): string {
   const columns = [
     { title: 'IN QUARANTINE' },
@@ -241,6 +275,7 @@ export function listingJson(listing: Listing): readonly object[] {
       const stateTime = jsonTime(stateTimeMs);
       return { kind: 'task', application, lineage, task, quality, layout, stateTime, bytes: sizeBytes, snapshot };
     }),
+    ...listing.fences.map((fence) => ({ kind: 'fence', application, lineage, ...fenceJson(fence) })),
     ...listing.quarantines.map(({ task, layout, appVersion = null, untilMs, epochs: restores }) => {
       return { kind: 'quarantine', application, lineage, task, layout, appVersion, until: jsonTime(untilMs), restores };
     }),

@@ -17,6 +17,11 @@ export const COMMANDS = {
     summary: 'read back what is offered, or the named snapshots, and check every byte',
     operand: '[SNAPSHOT...]',
   },
+  forget: {
+    summary:
+      'stop offering what was stored: of an application that was reset or rolled back, of a task, of an instance',
+    operand: undefined,
+  },
   inspect: { summary: 'print what lies in a state directory and what could be captured', operand: '[DIR]' },
   doctor: { summary: 'check settings, permissions, locks and the store, and say what mends them', operand: undefined },
   config: { summary: 'print the effective settings and where each value comes from', operand: undefined },

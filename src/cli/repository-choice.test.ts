@@ -96,6 +96,7 @@ test('a named application is listed with its snapshots and the best entry of eac
     kind: 'application',
     application: 'orders',
     lineage: 'shop',
+    fences: [],
     quarantines: [],
     snapshots: [
       { snapshot: first, instance: 'orders-0', timeMs: startMs + 1_000, contents: undefined },
@@ -123,6 +124,7 @@ test('an application that is not there is listed as empty', async () => {
     lineage: undefined,
     snapshots: [],
     tasks: [],
+    fences: [],
     quarantines: [],
   });
 });
@@ -135,8 +137,8 @@ test('where several repositories are meant, one must be named', async () => {
   const said = { kind: 'invalid', message: 'cannot choose among 2 repositories: orders in shop, orders in test' };
   await expect(listStored(store, orders, context)).rejects.toMatchObject(said);
   await expect(findSnapshot(store, anything, context)).rejects.toMatchObject(said);
-  const shown = await findSnapshot(store, { ...orders, lineage: 'shop' }, context);
-  expect(`${shown.epoch}/${shown.n}`).toBe(name);
+  const { document } = await findSnapshot(store, { ...orders, lineage: 'shop' }, context);
+  expect(`${document.epoch}/${document.n}`).toBe(name);
 });
 
 test('the newest snapshot is shown, or the named one', async () => {
@@ -144,8 +146,8 @@ test('the newest snapshot is shown, or the named one', async () => {
   await publish(store, { instance: 'orders-1', snapshots: [[], []] });
   const [first, second] = await publish(store, { snapshots: [[], []] });
   const nameOf = async (operands: readonly string[]): Promise<string> => {
-    const { epoch, n } = await findSnapshot(store, anything, { ...context, operands });
-    return `${epoch}/${n}`;
+    const { document } = await findSnapshot(store, anything, { ...context, operands });
+    return `${document.epoch}/${document.n}`;
   };
   expect([await nameOf([]), await nameOf([first ?? ''])]).toEqual([second, first]);
   await expect(nameOf([`${first}9`])).rejects.toMatchObject({ kind: 'missing' });

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import type { SnapshotDocument, StoredFile } from '../repository/document.ts';
+import { widestFence } from '../repository/fence.ts';
+import { NOTHING_WITHDRAWN } from '../repository/withdrawals.ts';
 import { documentJson, renderDocument } from './show.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
@@ -51,8 +53,10 @@ const document: SnapshotDocument = {
   ],
 };
 
+const shown = { document, withdrawals: NOTHING_WITHDRAWN };
+
 test('a snapshot is shown with its tasks, offsets, stores and files', () => {
-  expect(renderDocument(document, { columns: 100, hasColour: false, nowMs })).toBe(`\
+  expect(renderDocument(shown, { columns: 100, hasColour: false, nowMs })).toBe(`\
 snapshot 1763851022123-orders-0-x7k2/12
 orders, lineage prod, instance orders-0
 taken 3 min ago (2026-11-22T23:37:00.000Z) under at_least_once by warmstate 0.1.0
@@ -72,7 +76,7 @@ agg    rocksdb  9.7.3        2  16 MiB
 
 test('the JSON of a snapshot names every file with its objects', () => {
   const objects = [`orders/prod/data/${epoch}/00000012-000001.tar.zst`];
-  expect(documentJson(document)).toEqual({
+  expect(documentJson(shown)).toEqual({
     snapshot: '1763851022123-orders-0-x7k2/12',
     application: 'orders',
     lineage: 'prod',
@@ -83,6 +87,8 @@ test('the JSON of a snapshot names every file with its objects', () => {
     tasks: [
       {
         task: '0_0',
+        reason: null,
+        message: null,
         quality: 'live',
         layout: 'file',
         stateTime: '2026-11-22T23:36:00.000Z',
@@ -105,4 +111,15 @@ test('the JSON of a snapshot names every file with its objects', () => {
       },
     ],
   });
+});
+
+test('what is not offered any more says why', () => {
+  const fence = { ...widestFence(document, { timeMs: nowMs - 60_000, token: 'a1b2c3d4' }), writer: 'warmstate 0.1.0' };
+  const fenced = { document, withdrawals: { ...NOTHING_WITHDRAWN, fences: [fence] } };
+  expect(renderDocument(fenced, { columns: 100, hasColour: false, nowMs })).toContain(
+    'not offered, forgotten: a fence of 2026-11-22T23:39:00.000Z (warmstate forget) withdrew what is older than',
+  );
+  const damaged = new Set([`orders/prod/data/${epoch}/00000012-000001.tar.zst`]);
+  const rotten = { document, withdrawals: { ...NOTHING_WITHDRAWN, damagedObjects: damaged } };
+  expect(documentJson(rotten)).toMatchObject({ tasks: [{ reason: 'damaged' }] });
 });

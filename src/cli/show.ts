@@ -3,25 +3,34 @@ import { describeAge, describeBytes, describeCount } from '../base/quantity.ts';
 import type { Entry, SnapshotDocument, StoredFile } from '../repository/document.ts';
 import { parseSnapshotName, type SnapshotName } from '../repository/keys.ts';
 import { type ListedDocument, listRepository, loadDocument } from '../repository/repository.ts';
+import { findDamaged, loadWithdrawals, type Withdrawals, whyWithdrawn } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
+import type { Explanation } from '../streams/reason.ts';
 import type { CommandContext } from './command.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
 import { openOnlyRepository, type RepositoryChoice } from './repository-choice.ts';
 import { renderTable } from './table.ts';
 
+/** One snapshot, and what of it is not offered any more. */
+export interface ShownSnapshot {
+  readonly document: SnapshotDocument;
+  readonly withdrawals: Withdrawals;
+}
+
 /** The named snapshot, or the newest. Failure `missing` where there is none. */
 export async function findSnapshot(
   store: ObjectStore,
   choice: RepositoryChoice,
   { operands: [named], signal, emit }: Pick<CommandContext, 'operands' | 'signal' | 'emit'>,
-): Promise<SnapshotDocument> {
+): Promise<ShownSnapshot> {
   const wanted = named === undefined ? undefined : parseSnapshotName(named);
   const repository = await openOnlyRepository(store, choice, { signal, emit });
   if (repository === undefined) throw nothingStored();
   const name = wanted ?? newestOf((await listRepository(repository, { signal })).documents);
   if (name === undefined) throw nothingStored();
-  return loadDocument(repository, name, { signal });
+  const withdrawals = await loadWithdrawals(repository, { signal });
+  return { document: await loadDocument(repository, name, { signal }), withdrawals };
 }
 
 function newestOf(documents: readonly ListedDocument[]): SnapshotName | undefined {
@@ -33,7 +42,7 @@ function nothingStored(): Failure {
 }
 
 /** One snapshot in full: tasks, quality, offsets, stores, files. */
-export function renderDocument(document: SnapshotDocument, look: Look): string {
+export function renderDocument({ document, withdrawals }: ShownSnapshot, look: Look): string {
   const age = describeAge(look.nowMs - document.timeMs);
   const size = describeBytes(sizeOf(document.entries.flatMap(filesOf)));
   const head = [
@@ -42,13 +51,24 @@ export function renderDocument(document: SnapshotDocument, look: Look): string {
     `taken ${age} (${jsonTime(document.timeMs)}) under ${document.guarantee} by ${document.writer}`,
     `${describeCount(document.entries.length, 'task')}, ${size}`,
   ];
-  return [`${head.join('\n')}\n`, ...document.entries.map((entry) => renderEntry(entry, document, look))].join('\n');
+  const entries = document.entries.map((entry) => renderEntry(entry, { document, withdrawals }, look));
+  return [`${head.join('\n')}\n`, ...entries].join('\n');
 }
 
-function renderEntry(entry: Entry, document: SnapshotDocument, look: Look): string {
+/** Why an entry is not offered any more, or undefined while it is. */
+function whyNotOffered(entry: Entry, { document, withdrawals }: ShownSnapshot): Explanation | undefined {
+  const damaged = findDamaged(withdrawals, entry);
+  if (damaged !== undefined) return { reason: 'damaged', message: `${damaged.path} needs ${damaged.key}` };
+  return whyWithdrawn(withdrawals, { ...entry, epoch: document.epoch });
+}
+
+function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
+  const { document } = shown;
   const { task, quality, layout, stateTimeMs, offsets, stores } = entry;
   const state = describeAge(look.nowMs - stateTimeMs);
   const carried = entry.capturedBy === `${document.epoch}/${document.n}` ? '' : `, taken by ${entry.capturedBy}`;
+  const why = whyNotOffered(entry, shown);
+  const withdrawn = why === undefined ? '' : `${paint(`not offered, ${why.reason}: ${why.message}`, 'bad', look)}\n`;
   const head = `${paint(`task ${task}`, 'heading', look)}: ${quality}, ${layout} layout, state of ${state}${carried}\n`;
   const offsetRows = [...offsets]
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -76,6 +96,7 @@ function renderEntry(entry: Entry, document: SnapshotDocument, look: Look): stri
   const fileColumns = [{ title: 'SIZE', align: right }, { title: 'SHA256' }, { title: 'FILE' }];
   return [
     head,
+    withdrawn,
     ...(offsetRows.length === 0 ? [] : [renderTable(offsetColumns, offsetRows, look)]),
     ...(storeRows.length === 0 ? [] : [renderTable(storeColumns, storeRows, look)]),
     ...(fileRows.length === 0 ? [] : [renderTable(fileColumns, fileRows, look)]),
@@ -83,7 +104,8 @@ function renderEntry(entry: Entry, document: SnapshotDocument, look: Look): stri
 }
 
 /** What `show --output json` prints. */
-export function documentJson(document: SnapshotDocument): object {
+export function documentJson(shown: ShownSnapshot): object {
+  const { document } = shown;
   const { application, lineage, instance, epoch, n, timeMs, writer, guarantee, entries } = document;
   return {
     snapshot: `${epoch}/${n}`,
@@ -95,6 +117,8 @@ export function documentJson(document: SnapshotDocument): object {
     guarantee,
     tasks: entries.map((entry) => ({
       task: entry.task,
+      reason: whyNotOffered(entry, shown)?.reason ?? null,
+      message: whyNotOffered(entry, shown)?.message ?? null,
       quality: entry.quality,
       layout: entry.layout,
       stateTime: jsonTime(entry.stateTimeMs),

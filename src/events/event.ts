@@ -65,6 +65,7 @@ export const NOTICE_NAMES = [
   'task-damaged',
   'task-regressed',
   'trial-confirmed',
+  'withdrawal-unreadable',
 ] as const;
 
 export type NoticeName = (typeof NOTICE_NAMES)[number];

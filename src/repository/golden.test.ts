@@ -3,7 +3,9 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { bytesBody } from '../storage/object-store.ts';
+import { type DamageReport, decodeDamageReport, encodeDamageReport } from './damaged.ts';
 import { decodeDocument, encodeDocument, type SnapshotDocument } from './document.ts';
+import { decodeFence, encodeFence, type Fence } from './fence.ts';
 import { decodeRecord, type EpochRecord, encodeRecord } from './record.ts';
 import { openRepository } from './repository.ts';
 import { decodeRestoreReport, encodeRestoreReport, type RestoreReport } from './restore-result.ts';
@@ -293,6 +295,43 @@ describe('format 1', () => {
     expect(textOf(encodeRestoreReport(versioned))).toBe(textOf(golden('restore-version.json')));
   });
 
+  const fence: Fence = {
+    application: 'orders',
+    lineage: 'shop/eu',
+    timeMs: Date.UTC(2026, 10, 22, 23, 40, 0, 123),
+    token: 'a1b2c3d4',
+    writer: 'warmstate 0.1.0',
+    reason: 'regressed',
+    beforeMs: Date.UTC(2026, 10, 22, 23, 40),
+    tasks: ['0_3', 'global'],
+    instance: 'orders:0',
+    layout: 'column-family',
+    quality: 'live',
+  };
+
+  test('of a fence is read, and written the same', () => {
+    expect(decodeFence(golden('fence.json'), `orders/shop%2Feu/fences/${fence.timeMs}-a1b2c3d4.json`)).toEqual(fence);
+    expect(textOf(encodeFence(fence))).toBe(textOf(golden('fence.json')));
+  });
+
+  const damage: DamageReport = {
+    application: 'orders',
+    lineage: 'shop/eu',
+    epoch: EPOCH,
+    writer: 'warmstate 0.1.0',
+    timeMs: Date.UTC(2026, 10, 22, 23, 40, 0, 123),
+    objects: [
+      { key: `orders/shop%2Feu/data/${EPOCH}/00000012-000000`, problem: 'missing' },
+      { key: `orders/shop%2Feu/data/${EPOCH}/00000012-000002.tar.zst`, problem: 'wrong' },
+    ],
+    entries: [{ task: '0_3', capturedBy: `${EPOCH}/12` }],
+  };
+
+  test('of a report of damage is read, and written the same', () => {
+    expect(decodeDamageReport(golden('damaged.json'), `orders/shop%2Feu/damaged/${EPOCH}.json`)).toEqual(damage);
+    expect(textOf(encodeDamageReport(damage))).toBe(textOf(golden('damaged.json')));
+  });
+
   test('of restore.json is read, and written the same', () => {
     expect(decodeRestoreReport(golden('restore.json'), 'restore.json')).toEqual(report);
     expect(textOf(encodeRestoreReport(report))).toBe(textOf(golden('restore.json')));
@@ -314,6 +353,14 @@ describe('docs/format.md', () => {
 
   test('shows a record that is one', () => {
     expect(decodeRecord(example('record'), `orders/shop/records/${epoch}.json`).tasks).toHaveLength(1);
+  });
+
+  test('shows a fence that is one', () => {
+    expect(decodeFence(example('fence'), 'orders/shop/fences/1795390800123-a1b2c3d4.json').tasks).toEqual(['0_3']);
+  });
+
+  test('shows a report of damage that is one', () => {
+    expect(decodeDamageReport(example('damaged'), `orders/shop/damaged/${epoch}.json`).objects).toHaveLength(1);
   });
 
   test('shows a restore.json that is one', () => {

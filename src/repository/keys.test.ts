@@ -7,6 +7,7 @@ import {
   compareEpochs,
   compareSnapshotNames,
   createEpoch,
+  createFenceName,
   formatSnapshotName,
   isEpochOf,
   parseEpoch,
@@ -44,6 +45,8 @@ test('keys are spelled as docs/format.md says', () => {
     keys.snapshot(NAME),
     keys.data(NAME, 0),
     keys.archive(NAME, 345),
+    keys.fence({ timeMs: 1_763_854_560_123, token: 'a1b2c3d4' }),
+    keys.damaged(EPOCH),
   ]).toEqual([
     'orders/shop/repository.json',
     'orders/shop/records/',
@@ -52,6 +55,8 @@ test('keys are spelled as docs/format.md says', () => {
     'orders/shop/snapshots/1763854560123-orders-0-a1b2/00000012.json.zst',
     'orders/shop/data/1763854560123-orders-0-a1b2/00000012-000000',
     'orders/shop/data/1763854560123-orders-0-a1b2/00000012-000345.tar.zst',
+    'orders/shop/fences/1763854560123-a1b2c3d4.json',
+    'orders/shop/damaged/1763854560123-orders-0-a1b2.json',
   ]);
 });
 
@@ -59,12 +64,15 @@ test('every key that is built is a key of the store and is parsed back to what i
   fc.assert(
     fc.property(anyLocation, anySnapshotName, fc.nat({ max: 999_999 }), (location, name, i) => {
       const built = repositoryKeys(location);
+      const fence = createFenceName(i, seededRandom(i));
       const expected: readonly (readonly [string, RepositoryKey])[] = [
         [built.repository, { kind: 'repository', ...location }],
         [built.record(name.epoch), { kind: 'record', ...location, epoch: name.epoch }],
         [built.snapshot(name), { kind: 'snapshot', ...location, name }],
         [built.data(name, i), { kind: 'data', ...location, name, i }],
         [built.archive(name, i), { kind: 'archive', ...location, name, i }],
+        [built.fence(fence), { kind: 'fence', ...location, name: fence }],
+        [built.damaged(name.epoch), { kind: 'damaged', ...location, epoch: name.epoch }],
       ];
       for (const [key, parsed] of expected) {
         expect(objectKeySegments(key)).toHaveLength(key.split('/').length);
@@ -117,6 +125,9 @@ test.each([
   'orders/shop/records',
   'orders/shop/records/x.json',
   `orders/shop/records/${EPOCH}`,
+  'orders/shop/fences/1763854560123-a1b2.json',
+  'orders/shop/fences/1763854560123-a1b2c3d4.json/x',
+  'orders/shop/damaged/x.json',
   `orders/shop/records/${EPOCH}.json/x`,
   `orders/shop/snapshots/${EPOCH}`,
   `orders/shop/snapshots/${EPOCH}/12.json.zst`,

@@ -10,10 +10,13 @@ import { Failure } from '../base/failure.ts';
  *   <application>/<lineage>/snapshots/<epoch>/<n>.json.zst
  *   <application>/<lineage>/data/<epoch>/<n>-<i>
  *   <application>/<lineage>/data/<epoch>/<n>-<i>.tar.zst
+ *   <application>/<lineage>/fences/<ms>-<token>.json
+ *   <application>/<lineage>/damaged/<epoch>.json
  *   <application>/<lineage>/doctor/<token>    there for a moment, to see what the store does; nobody reads it
  *
  *   epoch := ms "-" instance "-" token     13 digits, at most 63 characters, 4 of a-z0-9
  *   n     := 8 digits, i := 6 digits       equal widths: keys sort as their numbers do
+ *   fence := ms "-" token                  13 digits, 8 of a-z0-9
  *
  * Names that users choose are percent-encoded (UTF-8, capital hex digits) where a key allows less than they do, so
  * that two names never meet in one key. No key is a folder of another key: some stores are directories.
@@ -23,11 +26,15 @@ export interface RepositoryKeys extends RepositoryLocation {
   readonly recordsPrefix: string;
   readonly snapshotsPrefix: string;
   readonly dataPrefix: string;
+  readonly fencesPrefix: string;
+  readonly damagedPrefix: string;
   record(epoch: string): string;
   snapshot(name: SnapshotName): string;
   /** The place of one stretch of a table; `i` counts data and archives of a snapshot together. */
   data(name: SnapshotName, i: number): string;
   archive(name: SnapshotName, i: number): string;
+  fence(name: FenceName): string;
+  damaged(epoch: string): string;
   probe(token: string): string;
 }
 
@@ -43,10 +50,17 @@ export interface SnapshotName {
   readonly n: number;
 }
 
+/** When a fence was put up, by the store's clock, and what tells it from others of that moment. */
+export interface FenceName {
+  readonly timeMs: number;
+  readonly token: string;
+}
+
 export type RepositoryKey = RepositoryLocation &
   (
     | { readonly kind: 'repository' }
-    | { readonly kind: 'record'; readonly epoch: string }
+    | { readonly kind: 'record' | 'damaged'; readonly epoch: string }
+    | { readonly kind: 'fence'; readonly name: FenceName }
     | { readonly kind: 'snapshot'; readonly name: SnapshotName }
     | { readonly kind: 'data' | 'archive'; readonly name: SnapshotName; readonly i: number }
   );
@@ -56,6 +70,7 @@ const INSTANCE_BYTES_MAX = 63;
 const INSTANCE_HASH_DIGITS = 16;
 const EPOCH_DIGITS = 13;
 const EPOCH_TOKEN_LENGTH = 4;
+const FENCE_TOKEN_LENGTH = 8;
 const N_DIGITS = 8; // One a second for three years.
 const I_DIGITS = 6;
 
@@ -63,6 +78,7 @@ const EPOCH = new RegExp(
   `^(\\d{${EPOCH_DIGITS}})-([A-Za-z0-9._%-]{1,${INSTANCE_BYTES_MAX}})-([a-z0-9]{${EPOCH_TOKEN_LENGTH}})$`,
 );
 const RECORD_FILE = /^(.+)\.json$/;
+const FENCE_FILE = new RegExp(`^(\\d{${EPOCH_DIGITS}})-([a-z0-9]{${FENCE_TOKEN_LENGTH}})\\.json$`);
 const SNAPSHOT_FILE = new RegExp(`^(\\d{${N_DIGITS}})\\.json\\.zst$`);
 const DATA_FILE = new RegExp(`^(\\d{${N_DIGITS}})-(\\d{${I_DIGITS}})(\\.tar\\.zst)?$`);
 const SNAPSHOT_NAME = new RegExp(`^([^/]+)/(\\d{1,${N_DIGITS}})$`);
@@ -77,10 +93,14 @@ export function repositoryKeys({ application, lineage }: RepositoryLocation): Re
     recordsPrefix: `${root}/records/`,
     snapshotsPrefix: `${root}/snapshots/`,
     dataPrefix: `${root}/data/`,
+    fencesPrefix: `${root}/fences/`,
+    damagedPrefix: `${root}/damaged/`,
     record: (epoch) => `${root}/records/${epoch}.json`,
     snapshot: (name) => `${root}/snapshots/${numbered(name)}.json.zst`,
     data: (name, i) => `${root}/data/${numbered(name)}-${padded('i', i, I_DIGITS)}`,
     archive: (name, i) => `${root}/data/${numbered(name)}-${padded('i', i, I_DIGITS)}.tar.zst`,
+    fence: ({ timeMs, token }) => `${root}/fences/${padded('time of a fence', timeMs, EPOCH_DIGITS)}-${token}.json`,
+    damaged: (epoch) => `${root}/damaged/${epoch}.json`,
     probe: (token) => `${root}/doctor/${token}`,
   };
 }
@@ -94,9 +114,15 @@ export function parseKey(key: string): RepositoryKey | undefined {
   const location = { application, lineage };
   if (folder === 'repository.json' && third === undefined) return { kind: 'repository', ...location };
   if (third === undefined) return undefined;
-  if (folder === 'records' && fourth === undefined) {
+  if ((folder === 'records' || folder === 'damaged') && fourth === undefined) {
     const epoch = RECORD_FILE.exec(third)?.[1];
-    return epoch === undefined || parseEpoch(epoch) === undefined ? undefined : { kind: 'record', ...location, epoch };
+    if (epoch === undefined || parseEpoch(epoch) === undefined) return undefined;
+    return { kind: folder === 'records' ? 'record' : 'damaged', ...location, epoch };
+  }
+  if (folder === 'fences' && fourth === undefined) {
+    const [, timeMs, token] = FENCE_FILE.exec(third) ?? [];
+    if (timeMs === undefined || token === undefined) return undefined;
+    return { kind: 'fence', ...location, name: { timeMs: Number(timeMs), token } };
   }
   if (fourth === undefined || parseEpoch(third) === undefined) return undefined;
   if (folder === 'snapshots') {
@@ -128,6 +154,11 @@ export function createEpoch(of: {
   const timeMs = Math.max(Math.floor(of.storeTimeMs), newestMs + 1);
   const token = of.random.token(EPOCH_TOKEN_LENGTH);
   return `${padded('time of an epoch', timeMs, EPOCH_DIGITS)}-${encodeInstance(of.instance)}-${token}`;
+}
+
+/** A new name of a fence, by the store's clock. */
+export function createFenceName(storeTimeMs: number, random: Random): FenceName {
+  return { timeMs: Math.floor(storeTimeMs), token: random.token(FENCE_TOKEN_LENGTH) };
 }
 
 /** The parts of an epoch; `instance` stays encoded, and is shortened where the name is long. */

@@ -39,7 +39,8 @@ type NoticeName =
   | 'record-unreadable'
   | 'record-not-written'
   | 'snapshot-unreadable'
-  | 'restore-report-unreadable';
+  | 'restore-report-unreadable'
+  | 'withdrawal-unreadable';
 
 /** What lies in a repository, as of one look. */
 export interface RepositoryListing {
@@ -264,7 +265,7 @@ function unlessUnreadable(notice: Notice, decode: () => EpochRecord): EpochRecor
 }
 
 /** A whole object in memory, or undefined where there is none. */
-async function readObject(
+export async function readObject(
   store: ObjectStore,
   key: string,
   { bytesMax, signal }: StoreOptions & { readonly bytesMax: number },
@@ -287,7 +288,8 @@ async function readObject(
   }
 }
 
-async function listAll(store: ObjectStore, prefix: string, { signal }: StoreOptions): Promise<ObjectPage> {
+/** Everything below a prefix; complete, or a Failure. */
+export async function listAll(store: ObjectStore, prefix: string, { signal }: StoreOptions): Promise<ObjectPage> {
   const objects: ObjectPage['objects'][number][] = [];
   let storeTimeMs: number | undefined;
   for await (const page of store.list(prefix, { signal })) {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { sampleRecord } from '../../test/support/sample-documents.ts';
 import type { Layout } from './document.ts';
+import { type Fence, widestFence } from './fence.ts';
 import type { EpochRecord, Trial } from './record.ts';
 import { findQuarantines, judgeTrial, tasksOnTrial, whyQuarantined } from './trial.ts';
 
@@ -145,6 +146,26 @@ test('a quarantine names the restores, and ends with what was captured after the
   expect(findQuarantines(records, undefined)).toEqual([
     { task: '0_0', layout: 'file', untilMs: atMs(1), epochs: [epochOf(0), epochOf(1)] },
   ]);
+});
+
+describe('a fence', () => {
+  const fenceAt = (beforeMs: number, change: Partial<Fence> = {}): Fence => ({
+    ...widestFence({ application: 'orders', lineage: 'shop' }, { timeMs: 1, token: 'a1b2c3d4' }),
+    beforeMs,
+    ...change,
+  });
+
+  test.each<[string, readonly string[], readonly Fence[]]>([
+    ['after the last failure ends a quarantine', [], [fenceAt(atMs(1) + 1)]],
+    ['between two failures makes the first one count for nothing', [], [fenceAt(atMs(1))]],
+    ['from before them does not', ['0_0'], [fenceAt(atMs(0))]],
+    ['of the task does', [], [fenceAt(LATER_MS, { tasks: ['0_0'], layout: 'file' })]],
+    ['of another task does not', ['0_0'], [fenceAt(LATER_MS, { tasks: ['0_1'] })]],
+    ['of another layout does not', ['0_0'], [fenceAt(LATER_MS, { layout: 'column-family' })]],
+    ['of one instance does not', ['0_0'], [fenceAt(LATER_MS, { instance: 'orders-0' })]],
+  ])('%s', (_, expected, fences) => {
+    expect(findQuarantines(recordsOf(twice), undefined, fences).map(({ task }) => task)).toEqual(expected);
+  });
 });
 
 describe('an offer', () => {

@@ -1,5 +1,6 @@
 import type { Explanation } from '../streams/reason.ts';
 import type { Layout } from './document.ts';
+import type { Fence } from './fence.ts';
 import { compareEpochs } from './keys.ts';
 import type { EpochRecord, InstalledSummary, Trial } from './record.ts';
 
@@ -27,12 +28,13 @@ const FAILED_TRIALS_MIN = 2;
 
 /**
  * What is not offered to this version of the application: tasks that each of two restores installed, in one layout,
- * after which it was lost. That it was later seen to live with the same task in the same layout ends it. A version that
- * is not known is every version.
+ * after which it was lost. That it was later seen to live with the same task in the same layout ends it, and so does a
+ * fence: what failed is not offered any more. A version that is not known is every version.
  */
 export function findQuarantines(
   records: readonly EpochRecord[],
   appVersion: string | undefined,
+  fences: readonly Fence[] = [],
 ): readonly Quarantine[] {
   const installs = records.flatMap((record) => judgeInstall(record, { records, appVersion }));
   const trials = installs.flatMap(({ epoch, installed, outcome }) =>
@@ -41,11 +43,23 @@ export function findQuarantines(
   return [...Map.groupBy(trials, ({ task, layout }) => `${layout} ${task}`).values()].flatMap((alike) => {
     const [{ task, layout } = { task: '', layout: 'file' as const }] = alike;
     const livedMs = latest(alike.filter(({ outcome }) => outcome.state === 'confirmed'));
-    const failed = alike.filter(({ outcome }) => outcome.state === 'failed' && outcome.atMs > livedMs);
+    const fencedMs = Math.max(...fences.filter((fence) => isOfAll(fence, { task, layout })).map((one) => one.beforeMs));
+    const failed = alike.filter(
+      ({ outcome }) => outcome.state === 'failed' && outcome.atMs > livedMs && outcome.atMs >= fencedMs,
+    );
     if (failed.length < FAILED_TRIALS_MIN) return [];
     const epochs = failed.map(({ epoch }) => epoch).sort(compareEpochs);
     return [{ task, layout, untilMs: latest(failed), epochs }];
   });
+}
+
+/** Whether a fence withdraws a task of a layout whoever captured it, in whatever quality. */
+function isOfAll(
+  { tasks, layout, instance, quality }: Fence,
+  of: { readonly task: string; readonly layout: Layout },
+): boolean {
+  const hasTask = tasks === undefined || tasks.includes(of.task);
+  return hasTask && (layout ?? of.layout) === of.layout && instance === undefined && quality === undefined;
 }
 
 /** Why an entry may not be installed for the version that these quarantines are of, or undefined when it may. */

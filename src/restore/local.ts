@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { hasEqualOffsets } from '../repository/best.ts';
 import type { Layout } from '../repository/document.ts';
+import type { FencedState } from '../repository/fence.ts';
+import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask, type InstalledTask, isUnopened } from '../repository/restore-result.ts';
@@ -11,6 +14,7 @@ import {
   judge,
   stateTimeMs,
   type TaskSight,
+  type Verdict,
   verdictUnder,
 } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
@@ -22,12 +26,17 @@ export async function lookAtVolume(
   place: { readonly applicationDirectory: string; readonly tasks: readonly string[] },
   how: {
     readonly recollection: Recollection;
-    readonly settings: { readonly applicationId: string; readonly processingGuarantee: Guarantee };
+    readonly settings: {
+      readonly applicationId: string;
+      readonly processingGuarantee: Guarantee;
+      readonly instance: string;
+    };
     /** What to add to our clock for the store's. */
     readonly storeAheadMs: number;
     /** Tasks of the restore before that the application was not yet seen to live with. */
     readonly onTrial: ReadonlySet<string>;
     readonly whyQuarantined: (installed: InstalledTask) => Explanation | undefined;
+    readonly whyFenced: (state: FencedState) => Explanation | undefined;
     readonly tools: CaptureTools;
   },
 ): Promise<readonly LocalTask[]> {
@@ -38,8 +47,9 @@ export async function lookAtVolume(
     if (outcome.kind === 'gone') continue;
     if (outcome.kind === 'refused') {
       const nothing = { offsets: new Map(), unfilled: new Set<string>(), stateTimeMs: undefined, sizeBytes: 0 };
-      const unknown = { taint: undefined, onTrial: undefined, quarantine: undefined, leftIn: undefined };
-      locals.push({ ...nothing, ...unknown, task, verdict: outcome });
+      const unknown = { taint: undefined, onTrial: undefined, leftIn: undefined };
+      const quarantine = await whyUnreadableFenced(where, how);
+      locals.push({ ...nothing, ...unknown, quarantine, task, verdict: outcome });
       continue;
     }
     await using capture = outcome.capture;
@@ -58,11 +68,13 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
   const writtenMs = stateTimeMs(sight);
   const offsets = sight.checkpoint?.content.offsets ?? new Map<string, bigint>();
   const { report } = how.recollection;
-  const onTrial = report !== undefined && how.onTrial.has(task) ? findInstalledTask(report, sight) : undefined;
+  const installed = report === undefined ? undefined : findInstalledTask(report, sight);
+  const onTrial = how.onTrial.has(task) ? installed : undefined;
   const isUntouched = onTrial !== undefined && (isUnopened(onTrial, sight) || hasEqualOffsets(onTrial, { offsets }));
+  const verdict = verdictUnder(processingGuarantee, judgement);
   return {
     task,
-    verdict: verdictUnder(processingGuarantee, judgement),
+    verdict,
     offsets,
     unfilled: sight.checkpoint?.content.unknown ?? new Set(),
     // Not later than now, whatever a clock that ran ahead has stamped.
@@ -70,9 +82,51 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     sizeBytes: sizeOf(capture),
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
     onTrial,
-    quarantine: isUntouched ? how.whyQuarantined(onTrial) : undefined,
+    quarantine:
+      whyLocallyFenced({ sight, verdict, offsets, installed }, how) ??
+      (isUntouched ? how.whyQuarantined(onTrial) : undefined),
     leftIn: findLayout(sight, report),
   };
+}
+
+/**
+ * Whether a fence withdraws what lies here. Offsets that stand where they stood when they were installed are as old as
+ * then, whatever was stamped since (A2); where nothing says up to when a directory is current, its own stamp does.
+ */
+function whyLocallyFenced(
+  local: {
+    readonly sight: TaskSight;
+    readonly verdict: Verdict;
+    readonly offsets: ReadonlyMap<string, bigint>;
+    readonly installed: InstalledTask | undefined;
+  },
+  { settings, storeAheadMs, whyFenced }: Parameters<typeof lookAtVolume>[1],
+): Explanation | undefined {
+  const { sight, verdict, offsets, installed } = local;
+  const hasProgressed = installed === undefined || !hasEqualOffsets(installed, { offsets });
+  const writtenMs = (stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n)) + storeAheadMs;
+  const ownOffsets = sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies));
+  return whyFenced({
+    task: sight.task,
+    layout: ownOffsets ? 'column-family' : 'file',
+    quality: verdict.kind === 'valid' ? verdict.quality : undefined,
+    stateTimeMs: hasProgressed ? writtenMs : Math.min(writtenMs, installed.stateTimeMs),
+    isOf: (instance) =>
+      instance === settings.instance ||
+      (!hasProgressed && isEpochOf(parseSnapshotName(installed.capturedBy).epoch, instance)),
+  });
+}
+
+/** What cannot be made out is as young as its directory. */
+async function whyUnreadableFenced(
+  { applicationDirectory, task }: { readonly applicationDirectory: string; readonly task: string },
+  { settings, storeAheadMs, whyFenced, tools }: Parameters<typeof lookAtVolume>[1],
+): Promise<Explanation | undefined> {
+  const facts = await tools.files.stat(join(applicationDirectory, task));
+  if (facts === undefined) return undefined;
+  const writtenMs = Number(facts.mtimeNs / 1_000_000n) + storeAheadMs;
+  const isOf = (instance: string): boolean => instance === settings.instance;
+  return whyFenced({ task, layout: 'file', quality: undefined, stateTimeMs: writtenMs, isOf });
 }
 
 /** An installed directory tells nothing of an application until that has opened it. */

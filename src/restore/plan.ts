@@ -31,7 +31,7 @@ export interface LocalTask {
   readonly taint: Taint | undefined;
   /** What an earlier restore installed here, while the application was not yet seen to live with it. */
   readonly onTrial: InstalledTask | undefined;
-  /** Why that must not stay, where the application made nothing of its own of it yet. */
+  /** Why it must not stay: the application failed on it, or a fence withdrew it. */
   readonly quarantine: Explanation | undefined;
   /** In which layout an application left it; undefined where none has opened it since it was installed, or nobody can tell. */
   readonly leftIn: Layout | undefined;
@@ -100,6 +100,7 @@ function planTask(
   const { offers, local, terms } = given;
   if (!isSelected(task, terms.selection)) {
     const why: Explanation = { reason: 'not_selected', message: 'it is not among --tasks' };
+    if (local?.quarantine?.reason === 'forgotten') return { kind: 'cold', task, why: local.quarantine };
     return local === undefined ? { kind: 'cold', task, why } : { kind: 'local', task, local, why };
   }
   const offer = firstOf(ranked(offers, terms));

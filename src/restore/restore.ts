@@ -6,6 +6,7 @@ import type { FileAccess } from '../base/file-access.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
 import type { Layout } from '../repository/document.ts';
+import { type Fence, whyFenced } from '../repository/fence.ts';
 import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
 import { isLifeOf, readRestoreReport } from '../repository/recall.ts';
 import { type EpochRecord, summarise } from '../repository/record.ts';
@@ -23,6 +24,7 @@ import {
 } from '../repository/repository.ts';
 import type { InstalledTask, RestoredTask, RestoreReport, RestoreResult } from '../repository/restore-result.ts';
 import { findQuarantines, tasksOnTrial, whyQuarantined } from '../repository/trial.ts';
+import { loadWithdrawals, NOTHING_WITHDRAWN, whyWithdrawn } from '../repository/withdrawals.ts';
 import { openWriter, type RepositoryWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
@@ -115,15 +117,20 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   const base =
     place.tasks.length === 0 ? undefined : await loadBase(repository, listing, { instance: settings.instance, signal });
   const records = await loadRecords(repository, listing, { signal });
+  // Who names a snapshot to look at it elsewhere knows what is wanted.
+  const isAsNamed = settings.isDrill && settings.snapshot !== undefined;
+  const withdrawals = isAsNamed ? NOTHING_WITHDRAWN : await loadWithdrawals(repository, { signal });
+  const { fences } = withdrawals;
   const trials = recallTrials(
     records.map(({ record }) => record),
-    { settings, report },
+    { settings, report, fences },
   );
   const locals = await lookAtVolume(place, {
     recollection: { base, report, taints: findTaints(records, settings.instance) },
     settings,
     storeAheadMs,
     tools,
+    whyFenced: (state) => whyFenced(fences, state),
     ...trials,
   });
   const offers = await findOffers(repository, listing, { ...settings, records, signal });
@@ -135,7 +142,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     layoutMax: settings.layoutMax,
     selection: settings.selection,
     bytesMax: await spaceFor(settings, locals),
-    objection: (offer) => trials.whyQuarantined(offer) ?? whyTooNew(offer),
+    objection: (offer) => whyWithdrawn(withdrawals, offer) ?? trials.whyQuarantined(offer) ?? whyTooNew(offer),
   };
   const plans = planRestore(offers, locals, terms);
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
@@ -214,14 +221,18 @@ async function openPlace(settings: RestoreSettings, world: RestoreWorld): Promis
 /** What earlier restores came to; whoever names a snapshot, or only looks at one elsewhere, knows what is wanted. */
 function recallTrials(
   records: readonly EpochRecord[],
-  given: { readonly settings: RestoreSettings; readonly report: RestoreReport | undefined },
+  given: {
+    readonly settings: RestoreSettings;
+    readonly report: RestoreReport | undefined;
+    readonly fences: readonly Fence[];
+  },
 ): {
   readonly onTrial: ReadonlySet<string>;
   readonly whyQuarantined: (one: InstalledTask | OfferedEntry) => Explanation | undefined;
 } {
   const { isDrill, snapshot, appVersion } = given.settings;
   const isWanted = isDrill || snapshot !== undefined;
-  const quarantines = isWanted ? [] : findQuarantines(records, appVersion);
+  const quarantines = isWanted ? [] : findQuarantines(records, appVersion, given.fences);
   return {
     onTrial: tasksOnTrial(records, given.report?.epoch),
     whyQuarantined: (one) => whyQuarantined(quarantines, one),
@@ -329,7 +340,7 @@ async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () 
 }
 
 /** Reasons that are nobody's failure. */
-const NO_FAILURES: ReadonlySet<Reason> = new Set(['nothing_stored', 'too_old', 'not_selected']);
+const NO_FAILURES: ReadonlySet<Reason> = new Set(['nothing_stored', 'too_old', 'forgotten', 'not_selected']);
 
 function outcomeOf(tasks: readonly RestoredTask[]): RestoreResult['outcome'] {
   const isCold = tasks.some(

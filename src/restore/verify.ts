@@ -1,8 +1,10 @@
 import { type Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { Emit } from '../events/event.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
+import { type Fence, stemsFrom, whyFenced } from '../repository/fence.ts';
 import { formatSnapshotName, type SnapshotName } from '../repository/keys.ts';
 import { listRepository, loadDocument, newestSnapshots, type Repository } from '../repository/repository.ts';
+import { loadWithdrawals } from '../repository/withdrawals.ts';
 import { blobFileName, parseCurrent, parseFileName, tableFileName } from '../rocksdb/file-name.ts';
 import { ManifestReplay } from '../rocksdb/live-files.ts';
 import { decodeCheckpoint } from '../streams/checkpoint-file.ts';
@@ -42,7 +44,9 @@ export interface VerifyOptions {
  * damaged is a problem of the result.
  */
 export async function verify(repository: Repository, options: VerifyOptions): Promise<VerifyResult> {
-  const names = options.names.length > 0 ? options.names : await findOffered(repository, options.signal);
+  const isNamed = options.names.length > 0;
+  const names = isNamed ? options.names : await findOffered(repository, options.signal);
+  const { fences } = await loadWithdrawals(repository, options);
   const problems: VerifyProblem[] = [];
   const documents: SnapshotDocument[] = [];
   for (const name of names) {
@@ -51,7 +55,7 @@ export async function verify(repository: Repository, options: VerifyOptions): Pr
       problems.push({ snapshot: formatSnapshotName(name), task: undefined, path: undefined, problem: error.message });
       return undefined;
     });
-    if (document !== undefined) documents.push(document);
+    if (document !== undefined) documents.push(isNamed ? document : withoutFenced(document, fences));
   }
   const contents = new Map<string, Content>();
   for (const file of documents.flatMap(filesOf)) {
@@ -60,6 +64,14 @@ export async function verify(repository: Repository, options: VerifyOptions): Pr
   await readBack([...contents.values()], repository, options);
   for (const document of documents) problems.push(...findProblems(document, contents));
   return { snapshots: documents.length, ...measureObjects([...contents.values()]), problems };
+}
+
+/** What is forgotten is nobody's loss. */
+function withoutFenced(document: SnapshotDocument, fences: readonly Fence[]): SnapshotDocument {
+  const { epoch } = document;
+  const isOffered = (entry: Entry): boolean =>
+    whyFenced(fences, { ...entry, isOf: (instance) => stemsFrom({ ...entry, epoch }, instance) }) === undefined;
+  return { ...document, entries: document.entries.filter(isOffered) };
 }
 
 /** The newest document of every epoch: what a restore may choose from. */

@@ -1,0 +1,91 @@
+import { utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Scenario } from '../support/scenario.ts';
+import { type Ended, warmstate } from '../support/warmstate.ts';
+
+const CLOSED = '3.9.2-alos-closed';
+const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
+
+interface Forgotten {
+  readonly entries: readonly { readonly task: string }[];
+}
+
+function forget(scenario: Scenario, ...scope: readonly string[]): Promise<Ended> {
+  const destination = ['--destination', `file://${scenario.repositoryDir}`];
+  return warmstate(['forget', ...destination, '--output', 'json', ...scope]);
+}
+
+async function decisions(
+  scenario: Scenario,
+  choices: Parameters<Scenario['restore']>[0] = {},
+): Promise<Record<string, string>> {
+  const { tasks } = await scenario.restore(choices);
+  return Object.fromEntries(
+    tasks.map(({ task, decision, why }) => [task, why === undefined ? decision : `${decision}: ${why.reason}`]),
+  );
+}
+
+function all(word: string): Record<string, string> {
+  return Object.fromEntries(TASKS.map((task) => [task, word]));
+}
+
+describe('after forget --all', () => {
+  test('nothing of before is restored, and what is captured afterwards is', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    const { code, stdout } = await forget(scenario, '--all');
+    const { entries }: Forgotten = JSON.parse(stdout);
+    expect([code, entries.map(({ task }) => task)]).toEqual([0, TASKS]);
+    await scenario.loseDisk();
+    expect(await decisions(scenario)).toEqual(all('cold: forgotten'));
+  });
+
+  test('a volume that wakes up with older state is emptied of it, whatever is selected', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await forget(scenario, '--all');
+    expect(await decisions(scenario, { selection: { kind: 'none' } })).toEqual(all('cold: forgotten'));
+    expect(Object.keys(await scenario.hashes())).toEqual([]);
+  });
+
+  test('what the volume has reached since stays', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await forget(scenario, '--all');
+    const later = new Date(Date.now() + 60_000);
+    await scenario.moveOffsets('0_0', 1);
+    await utimes(join(scenario.applicationDirectory, '0_0', '.checkpoint'), later, later);
+    expect(await decisions(scenario)).toMatchObject({ '0_0': 'local', '0_1': 'cold: forgotten' });
+  });
+});
+
+test('a restore that is only looked at changes nothing of a fenced volume', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await scenario.snapshot();
+  await forget(scenario, '--task', '0_0');
+  const before = await scenario.hashes();
+  expect(await decisions(scenario, { isDryRun: true })).toMatchObject({ '0_0': 'cold: forgotten', '0_1': 'local' });
+  expect(await scenario.hashes()).toEqual(before);
+});
+
+test('one task is forgotten alone, by name or by instance', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await scenario.snapshot();
+  expect((await forget(scenario, '--task', '0_1')).code).toBe(0);
+  await scenario.loseDisk();
+  expect(await decisions(scenario)).toEqual({ ...all('warm'), '0_1': 'cold: forgotten' });
+  expect((await forget(scenario, '--instance', 'nobody')).code).toBe(3);
+  expect((await forget(scenario, '--task', '9_9')).code).toBe(3);
+  expect((await forget(scenario)).code).toBe(2);
+});
+
+test('the name of the pod that it is called in does not narrow what is forgotten', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await scenario.snapshot();
+  const env = { WARMSTATE_INSTANCE: 'another' };
+  const line = ['forget', '--destination', `file://${scenario.repositoryDir}`, '--all', '--output', 'json'];
+  const { stdout } = await warmstate(line, { env });
+  const { entries }: Forgotten = JSON.parse(stdout);
+  expect(entries).toHaveLength(TASKS.length);
+});
