@@ -34,7 +34,7 @@ test('promtool has nothing to say of a run whose settings cannot be used', async
 test('Prometheus scrapes a run and knows what would be warm', async () => {
   await using scenario = await Scenario.open('3.9.2-alos-closed');
   await using sidecar = await startRun(scenario);
-  await using prometheus = await Prometheus.start(`127.0.0.1:${await sidecar.port()}`);
+  await using prometheus = await Prometheus.start([{ address: `127.0.0.1:${await sidecar.port()}` }]);
   expect(await prometheus.query('up == 1')).toEqual({ '': 1 });
   expect(await prometheus.query('warmstate_tasks')).toEqual({ restorable: 4, pending: 0, uncapturable: 1 });
   expect(await prometheus.query('sum by (result) (warmstate_snapshots_total{result!="unchanged"})')).toEqual({

@@ -58,9 +58,26 @@ export async function lintMetrics(text: string): Promise<string> {
   return child.exitCode === 0 ? said : `${said}promtool exits with ${child.exitCode}`;
 }
 
+/** Runs a command of promtool on files; what it says where it fails. */
+export async function promtool(command: readonly string[], files: Readonly<Record<string, string>>): Promise<string> {
+  await using directory = await openTempDirectory();
+  for (const [name, text] of Object.entries(files)) await writeFile(join(directory.path, name), text);
+  const child = spawn(join(PROGRAMS, 'promtool'), command, { cwd: directory.path, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await once(child, 'close');
+  return child.exitCode === 0 ? '' : `${said}promtool exits with ${child.exitCode}`;
+}
+
+export interface ScrapeTarget {
+  readonly address: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 const PATIENCE_MS = 60_000;
 
-/** A Prometheus on the loopback address that scrapes one target every second. */
+/** A Prometheus on the loopback address that scrapes its targets every second. */
 export class Prometheus implements AsyncDisposable {
   readonly #url: string;
   readonly #parts: AsyncDisposableStack;
@@ -70,13 +87,20 @@ export class Prometheus implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  static async start(target: string): Promise<Prometheus> {
+  /** `rules`: the text of a file of rules, evaluated every second. */
+  static async start(targets: readonly ScrapeTarget[], rules = 'groups: []\n'): Promise<Prometheus> {
     await using parts = new AsyncDisposableStack();
     const directory = parts.use(await openTempDirectory());
     const config = join(directory.path, 'prometheus.yml');
+    await writeFile(join(directory.path, 'rules.yml'), rules);
+    const static_configs = targets.map(({ address, labels = {} }) => ({ targets: [address], labels }));
     await writeFile(
       config,
-      `global: {scrape_interval: 1s}\nscrape_configs: [{job_name: warmstate, static_configs: [{targets: ["${target}"]}]}]\n`,
+      JSON.stringify({
+        global: { scrape_interval: '1s', evaluation_interval: '1s' },
+        rule_files: ['rules.yml'],
+        scrape_configs: [{ job_name: 'warmstate', honor_labels: true, static_configs }],
+      }),
     );
     const port = await findFreePort();
     const flags = {
@@ -110,6 +134,12 @@ export class Prometheus implements AsyncDisposable {
       if (performance.now() > limitMs) throw new Error(`Prometheus has no answer to ${expression}`);
       await delay(250);
     }
+  }
+
+  /** What it objects to in an expression; undefined where it evaluates it. */
+  async objection(expression: string): Promise<string | undefined> {
+    const response = await fetch(`${this.#url}/api/v1/query?query=${encodeURIComponent(expression)}`);
+    return response.ok ? undefined : response.text();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
