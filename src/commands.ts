@@ -129,6 +129,12 @@ export function composeCommands(program: string): Commands {
         return 0;
       },
     },
+    inject: {
+      run: async (settings, context) => {
+        const { runInject } = await import('./cli/inject.ts'); // It parses YAML, which nothing else does in most pods.
+        return runInject(settings, context);
+      },
+    },
     doctor: { run: runDoctor },
   };
 }

@@ -5,6 +5,7 @@ import {
   environmentNameOf,
   type Fallback,
   flagOf,
+  isDefaulted,
   isRequired,
   SETTING_KEYS,
   SETTINGS,
@@ -188,6 +189,7 @@ function fallbackOf(
   { command, surroundings }: Sources,
 ): (Partial<Fallback> & { readonly text: string }) | undefined {
   const { fallback }: Setting<unknown> = SETTINGS[key];
+  if (!isDefaulted(key, command)) return undefined;
   if (typeof fallback !== 'function') return fallback === undefined ? undefined : { text: fallback };
   const isOfAPod = command === 'config' || command === 'doctor';
   return isRequired(key, command) || isOfAPod ? fallback(surroundings) : undefined;

@@ -41,7 +41,8 @@ function fixedDefault(key: SettingKey): string | undefined {
 function commandsTaking(key: SettingKey): string {
   const taking = commandNames.filter((name) => settingsOf(name).includes(key));
   if (taking.length === commandNames.length) return 'all';
-  if (taking.length === commandNames.length - 1 && !taking.includes('demo')) return 'all but demo';
+  const others = commandNames.filter((name) => !taking.includes(name));
+  if (others.every((name) => name === 'demo' || name === 'inject')) return `all but ${others.join(' and ')}`;
   return taking.filter((name) => name !== 'config' && name !== 'doctor').join(', ');
 }
 
@@ -89,7 +90,7 @@ test('flags and environment names follow from the key', () => {
 
 test('what one call does cannot be set for all calls', () => {
   const onlyFlags = SETTING_KEYS.filter((key) => sourcesOf(key).every((source) => source === 'flag'));
-  expect(onlyFlags).toEqual(['snapshot', 'to', 'all', 'task', 'layout', 'before', 'dryRun']);
+  expect(onlyFlags).toEqual(['file', 'remove', 'check', 'snapshot', 'to', 'all', 'task', 'layout', 'before', 'dryRun']);
 });
 
 function helpOf(command: CommandName, flag: string): string | undefined {

@@ -1,4 +1,5 @@
 import type { CommandName, Flag } from './cli/program.ts';
+import { INJECT_SETTING_KEYS, INJECT_SETTINGS } from './inject-settings.ts';
 import { S3_SETTING_KEYS, S3_SETTINGS } from './s3-settings.ts';
 import {
   choice,
@@ -27,6 +28,8 @@ import {
 export interface Setting<T> {
   /** What stands for the value in the help; undefined for a switch. */
   readonly placeholder: string | undefined;
+  /** `-f` */
+  readonly short?: string;
   /** From what the user wrote to what the program uses; its message completes "value …". */
   readonly decode: Decoder<T>;
   /** As a user would write it, or where it comes from when it depends on where the program runs. */
@@ -207,6 +210,7 @@ export const SETTINGS = {
     fallback: ':10464',
     help: 'where run serves metrics and probes, in both address families',
   },
+  ...INJECT_SETTINGS,
   snapshot: {
     placeholder: 'NAME',
     decode: matching(/^[^\s/]+\/\d+$/, 'is not the name of a snapshot as list prints it, <epoch>/<n>'),
@@ -326,21 +330,42 @@ const SETTINGS_OF = {
     ],
   },
   inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
+  inject: {
+    required: ['file'],
+    // biome-ignore format: a list to be read as one
+    optional: [
+      'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'stateDirLimit', 'terminationGracePeriod',
+      ...INJECT_SETTING_KEYS, 'config', 'logLevel', 'logFormat',
+    ],
+    undefaulted: ['stateDir'], // What nobody says is looked for in the manifest.
+  },
   doctor: { required: [], optional: OF_A_POD },
   config: { required: [], optional: OF_A_POD },
-} as const satisfies Record<CommandName, { required: readonly SettingKey[]; optional: readonly SettingKey[] }>;
+} as const satisfies Record<CommandName, SettingList>;
+
+interface SettingList {
+  readonly required: readonly SettingKey[];
+  readonly optional: readonly SettingKey[];
+  /** Of these the ones whose default does not hold here: "not set" has a meaning of its own. */
+  readonly undefaulted?: readonly SettingKey[];
+}
 
 type ValueOf<K extends SettingKey> = Decoded<(typeof SETTINGS)[K]['decode']>;
 type Required<C extends CommandName> = (typeof SETTINGS_OF)[C]['required'][number];
 type Optional<C extends CommandName> = (typeof SETTINGS_OF)[C]['optional'][number];
+type Undefaulted<C extends CommandName> = (typeof SETTINGS_OF)[C] extends { readonly undefaulted: readonly (infer K)[] }
+  ? K
+  : never;
 
 /** What a command is given: required settings and those with a fixed default are always there. */
 export type SettingsOf<C extends CommandName> = {
   readonly [K in Required<C>]: ValueOf<K>;
 } & {
-  readonly [K in Optional<C>]: (typeof SETTINGS)[K] extends { readonly fallback: string }
-    ? ValueOf<K>
-    : ValueOf<K> | undefined;
+  readonly [K in Optional<C>]: K extends Undefaulted<C>
+    ? ValueOf<K> | undefined
+    : (typeof SETTINGS)[K] extends { readonly fallback: string }
+      ? ValueOf<K>
+      : ValueOf<K> | undefined;
 };
 
 /** `maxAge` → `--max-age` */
@@ -374,22 +399,28 @@ function isSettingKey(text: string): text is SettingKey {
 }
 
 export function isRequired(key: SettingKey, command: CommandName): boolean {
-  const { required }: { readonly required: readonly SettingKey[] } = SETTINGS_OF[command];
+  const { required }: SettingList = SETTINGS_OF[command];
   return required.includes(key);
+}
+
+/** Whether the default of a setting holds for a command. */
+export function isDefaulted(key: SettingKey, command: CommandName): boolean {
+  const { undefaulted = [] }: SettingList = SETTINGS_OF[command];
+  return !undefaulted.includes(key);
 }
 
 /** The flags of a command as its help shows them. */
 export function flagsOf(command: CommandName): readonly Flag[] {
   return settingsOf(command).map((key) => {
-    const { placeholder, help }: Setting<unknown> = SETTINGS[key];
+    const { placeholder, short, help }: Setting<unknown> = SETTINGS[key];
     const note = noteOf(key, command);
-    return { flag: flagOf(key), placeholder, help: note === undefined ? help : `${help} (${note})` };
+    return { flag: flagOf(key), short, placeholder, help: note === undefined ? help : `${help} (${note})` };
   });
 }
 
 function noteOf(key: SettingKey, command: CommandName): string | undefined {
   const { placeholder, fallback, fallbackHelp }: Setting<unknown> = SETTINGS[key];
-  if (placeholder === undefined) return undefined;
+  if (placeholder === undefined || !isDefaulted(key, command)) return undefined;
   const words = isRequired(key, command) ? fallbackHelp?.required : fallbackHelp?.optional;
   const shown = typeof fallback === 'string' ? fallback : words;
   if (shown !== undefined) return `default: ${shown}`;

@@ -23,6 +23,7 @@ export const COMMANDS = {
     operand: undefined,
   },
   inspect: { summary: 'print what lies in a state directory and what could be captured', operand: '[DIR]' },
+  inject: { summary: 'add restore and run to the pods of Kubernetes manifests', operand: undefined },
   doctor: { summary: 'check settings, permissions, locks and the store, and say what mends them', operand: undefined },
   config: { summary: 'print the effective settings and where each value comes from', operand: undefined },
 } as const satisfies Record<string, { readonly summary: string; readonly operand: string | undefined }>;
@@ -32,6 +33,8 @@ export type CommandName = keyof typeof COMMANDS;
 export interface Flag {
   /** `--max-age` */
   readonly flag: string;
+  /** `-f` */
+  readonly short?: string | undefined;
   /** What stands for its value in the help; undefined for a switch. */
   readonly placeholder: string | undefined;
   readonly help: string;
@@ -99,9 +102,10 @@ function addCommand(root: Command, name: CommandName, flags: readonly Flag[], ve
     .summary(summary)
     .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
   if (operand !== undefined) command.argument(operand);
-  for (const { flag, placeholder, help } of flags) {
+  for (const { flag, short, placeholder, help } of flags) {
+    const names = short === undefined ? flag : `${short}, ${flag}`;
     // Optional to the parser, so that `--max-age --to DIR` is a missing value and not a directory that is an operand.
-    command.addOption(new Option(placeholder === undefined ? flag : `${flag} [${placeholder}]`, help));
+    command.addOption(new Option(placeholder === undefined ? names : `${names} [${placeholder}]`, help));
   }
   return addCommonParts(command, version).allowExcessArguments(false);
 }

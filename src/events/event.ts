@@ -50,6 +50,8 @@ export const NOTICE_NAMES = [
   'foreign-objects',
   'history-unreadable',
   'listening',
+  'manifest-doubtful',
+  'manifest-understood',
   'problem-appeared',
   'problem-solved',
   'progress',

@@ -86,6 +86,13 @@ export function parseDestination(text: string): Destination {
   }
 }
 
+/** Text that parses to exactly this. */
+export function formatDestination(destination: Destination): string {
+  if (destination.kind === 'file')
+    return `file://${destination.directory.split('/').map(encodeURIComponent).join('/')}`;
+  return `s3://${destination.bucket}${destination.prefix === '' ? '' : `/${destination.prefix}`}`;
+}
+
 /** Of all that S3 and its likes allow; they refuse themselves what is too much for them. */
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/;
 /** A key of S3 has 1024 bytes, and one of ours at most 900. */

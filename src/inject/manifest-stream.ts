@@ -1,0 +1,147 @@
+import { isDeepStrictEqual } from 'node:util';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  Pair,
+  parseDocument,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
+import { Failure, messageOf } from '../base/failure.ts';
+import { isTree, type Tree } from './tree.ts';
+
+/** One document of a stream as it was written. What is not changed is written back byte by byte. */
+export interface Manifest {
+  /** What separates it from the one before. */
+  readonly head: string;
+  readonly body: string;
+  /** Undefined where there are only comments. */
+  readonly content: unknown;
+  readonly document: Document;
+}
+
+/** Splits a stream at its `---` lines and parses every document as Kubernetes' own tools do. */
+export function parseManifests(text: string): readonly Manifest[] {
+  const parts = text.split(/^(---(?=\s|$)[^\S\n]*\n?)/m);
+  const [first = '', ...rest] = parts;
+  const pairs = [['', first] as const, ...pairsOf(rest)];
+  return pairs.filter(([head, body]) => head !== '' || body !== '').map(([head, body]) => parse(head, body));
+}
+
+function pairsOf(parts: readonly string[]): readonly (readonly [string, string])[] {
+  return parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1] ?? ''] as const] : []));
+}
+
+function parse(head: string, body: string): Manifest {
+  // YAML 1.1, as Kubernetes reads it: `0644` is octal and `yes` is true. But no times: they would be written otherwise.
+  const document = parseDocument(body, {
+    version: '1.1',
+    customTags: (tags) => tags.filter((tag) => typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:timestamp'),
+    logLevel: 'error',
+  });
+  const [error] = document.errors;
+  if (error !== undefined) throw unreadable(error);
+  try {
+    return { head, body, content: document.toJS({ maxAliasCount: 1000 }), document };
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+function unreadable(error: unknown): Failure {
+  const [line = ''] = messageOf(error).split('\n'); // What follows is an excerpt.
+  return new Failure('invalid', `cannot read the manifest: ${line.replace(/:$/, '')}`, { cause: error });
+}
+
+/** The document with another content: what stays the same keeps its comments, its order and its style. */
+export function renderManifest({ head, body, content, document }: Manifest, target: unknown): string {
+  if (isDeepStrictEqual(content, target)) return head + body;
+  if (body.trimStart().startsWith('{')) return `${head}${JSON.stringify(target, undefined, 2)}\n`;
+  document.contents = reshape(document.contents, target, document);
+  try {
+    return head + document.toString({ lineWidth: 0, indentSeq: indentsLists(body), flowCollectionPadding: false });
+  } catch (error) {
+    throw new Failure('invalid', `cannot write the manifest: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Whether the lists of a text stand further right than their keys. */
+function indentsLists(text: string): boolean {
+  const match = /^( *)[^\s#-][^\n]*:[^\S\n]*\n( *)- /m.exec(text);
+  return match === null || (match[2] ?? '').length > (match[1] ?? '').length;
+}
+
+function reshape(node: Node | null, target: unknown, document: Document): Node {
+  if (node === null) return create(target, document);
+  if (isDeepStrictEqual(node.toJS(document), target)) return node;
+  if (isMap(node) && isTree(target)) return reshapeMap(node, target, document);
+  if (isSeq(node) && Array.isArray(target)) return reshapeList(node, target, document);
+  if (isAlias(node)) {
+    throw new Failure('invalid', `cannot change what the alias *${node.source} stands for`, {
+      hint: 'write it out: other places share it',
+    });
+  }
+  return create(target, document);
+}
+
+function reshapeMap(map: YAMLMap, target: Tree, document: Document): YAMLMap {
+  const pairs = new Map(
+    map.items.map((pair) => [isScalar(pair.key) ? String(pair.key.value) : String(pair.key), pair]),
+  );
+  if (pairs.has('<<')) {
+    throw new Failure('invalid', 'cannot change a mapping that merges another one (<<)', { hint: 'write it out' });
+  }
+  keepComments(map, target);
+  map.items = Object.entries(target).map(([key, value]) => {
+    const pair = pairs.get(key);
+    if (pair === undefined) return new Pair(document.createNode(key), create(value, document));
+    // oxlint-disable-next-line no-unsafe-type-assertion -- A parsed document has nodes and nothing else.
+    pair.value = reshape(pair.value as Node | null, value, document);
+    return pair;
+  });
+  return map;
+}
+
+/**
+ * A comment above a key is the key's to who wrote it. To the parser one above the first key is the mapping's, and one
+ * below a list that stands no further right than its key is the list's.
+ */
+function keepComments(map: YAMLMap, target: Tree): void {
+  const [first] = map.items;
+  if (isScalar(first?.key) && map.commentBefore) {
+    first.key.commentBefore = map.commentBefore;
+    map.commentBefore = null;
+  }
+  for (const [index, { key, value }] of map.items.entries()) {
+    const next = map.items[index + 1]?.key;
+    const isKept = isScalar(key) && Object.hasOwn(target, String(key.value));
+    if (!isKept && isSeq(value) && value.comment && isScalar(next)) {
+      next.commentBefore = [value.comment, next.commentBefore].filter(Boolean).join('\n');
+    }
+  }
+}
+
+/** Items are known again by what they are, or else by their name. */
+function reshapeList(list: YAMLSeq, target: readonly unknown[], document: Document): YAMLSeq {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- As above.
+  const left = (list.items as Node[]).map((node) => ({ node, content: node.toJS(document) as unknown }));
+  const take = (isSame: (content: unknown) => boolean): Node | undefined => {
+    const index = left.findIndex(({ content }) => isSame(content));
+    return index < 0 ? undefined : left.splice(index, 1)[0]?.node;
+  };
+  list.items = target.map((item) => {
+    const same = take((content) => isDeepStrictEqual(content, item));
+    if (same !== undefined) return same;
+    const alike = take((content) => isTree(content) && isTree(item) && content['name'] === item['name']);
+    return reshape(alike ?? null, item, document);
+  });
+  return list;
+}
+
+function create(value: unknown, document: Document): Node {
+  return document.createNode(value, { aliasDuplicateObjects: false });
+}
