@@ -1,19 +1,16 @@
 import { Failure, messageOf, systemErrorCode } from './base/failure.ts';
 import type { CommandName, Flags } from './cli/program.ts';
+import type { Fallback, Setting, Source, Surroundings } from './setting.ts';
 import { Rejected } from './setting-decoders.ts';
 import {
   environmentNameOf,
-  type Fallback,
   flagOf,
   isDefaulted,
   isRequired,
   SETTING_KEYS,
   SETTINGS,
-  type Setting,
   type SettingKey,
   type SettingsOf,
-  type Source,
-  type Surroundings,
   settingsOf,
   sourcesOf,
 } from './settings.ts';

@@ -1,5 +1,5 @@
+import type { Setting } from './setting.ts';
 import { choice, mapped, matching, path, Rejected } from './setting-decoders.ts';
-import type { Setting } from './settings.ts';
 
 interface KubernetesVersion {
   readonly major: number;

@@ -17,7 +17,8 @@ import {
 import type { Emit } from './events/event.ts';
 import { createLogger, type LogLevel } from './events/logger.ts';
 import { createProgressBar, createProgressNotices } from './events/progress.ts';
-import { flagsOf, type SettingsOf } from './settings.ts';
+import { flagsOf } from './setting-help.ts';
+import type { SettingsOf } from './settings.ts';
 
 /** The commands there are. One that is left out is not in the help either. `config` is always there. */
 export type Commands = { readonly [C in Exclude<CommandName, 'config' | 'doctor'>]?: Command<C> } & {

@@ -1,5 +1,5 @@
+import type { Setting } from './setting.ts';
 import { choice, endpoint, mapped, matching, path } from './setting-decoders.ts';
-import type { Setting } from './settings.ts';
 import { STORAGE_CLASSES } from './storage/s3-location.ts';
 
 /** What belongs to a `--destination` that is a bucket. */

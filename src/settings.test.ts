@@ -3,15 +3,15 @@ import { documentedTable } from '../test/support/documentation.ts';
 import { EXIT_CODES } from './base/failure.ts';
 import { CHECK_NAMES } from './cli/doctor-check.ts';
 import { COMMANDS, type CommandName } from './cli/program.ts';
+import type { Setting } from './setting.ts';
 import { Rejected } from './setting-decoders.ts';
+import { flagsOf } from './setting-help.ts';
 import {
   environmentNameOf,
   flagOf,
-  flagsOf,
   isRequired,
   SETTING_KEYS,
   SETTINGS,
-  type Setting,
   type SettingKey,
   settingsOf,
   sourcesOf,

@@ -1,10 +1,10 @@
-import type { CommandName, Flag } from './cli/program.ts';
+import type { CommandName } from './cli/program.ts';
 import { INJECT_SETTING_KEYS, INJECT_SETTINGS } from './inject-settings.ts';
 import { S3_SETTING_KEYS, S3_SETTINGS } from './s3-settings.ts';
+import type { Setting, Source } from './setting.ts';
 import {
   choice,
   type Decoded,
-  type Decoder,
   destination,
   duration,
   listenAddress,
@@ -20,46 +20,6 @@ import {
   taskSelection,
   timestamp,
 } from './setting-decoders.ts';
-
-/**
- * One setting, said once. Its key in SETTINGS is its key in the settings file (`maxAge`); its flag (`--max-age`)
- * and its environment name (`WARMSTATE_MAX_AGE`) follow from that.
- */
-export interface Setting<T> {
-  /** What stands for the value in the help; undefined for a switch. */
-  readonly placeholder: string | undefined;
-  /** `-f` */
-  readonly short?: string;
-  /** From what the user wrote to what the program uses; its message completes "value …". */
-  readonly decode: Decoder<T>;
-  /** As a user would write it, or where it comes from when it depends on where the program runs. */
-  readonly fallback?: string | ((surroundings: Surroundings) => Fallback | undefined);
-  /** Variables of others that say the same: they count where none of our sources has a value, the first one first. */
-  readonly alsoFrom?: readonly string[];
-  /** The default in words, for commands that need a value and for those that do without. */
-  readonly fallbackHelp?: { readonly required?: string; readonly optional?: string };
-  /** Where it may be set, when not everywhere. */
-  readonly sources?: readonly Source[];
-  readonly help: string;
-}
-
-/** Where a value may come from, the first one that has it wins. */
-export type Source = 'flag' | 'environment' | 'file';
-
-/** What defaults may depend on. */
-export interface Surroundings {
-  readonly hostName: string;
-  /** Of the pod's service account, where there is one. */
-  readonly namespace: string | undefined;
-}
-
-export interface Fallback {
-  readonly text: string;
-  /** `host name` */
-  readonly from?: string;
-  /** Why the user should rather set it. */
-  readonly warning?: string;
-}
 
 /** A reader of a superseded snapshot has at least so long to finish. */
 const KEEP_WITHIN_MS_MIN = 3_600_000;
@@ -407,22 +367,4 @@ export function isRequired(key: SettingKey, command: CommandName): boolean {
 export function isDefaulted(key: SettingKey, command: CommandName): boolean {
   const { undefaulted = [] }: SettingList = SETTINGS_OF[command];
   return !undefaulted.includes(key);
-}
-
-/** The flags of a command as its help shows them. */
-export function flagsOf(command: CommandName): readonly Flag[] {
-  return settingsOf(command).map((key) => {
-    const { placeholder, short, help }: Setting<unknown> = SETTINGS[key];
-    const note = noteOf(key, command);
-    return { flag: flagOf(key), short, placeholder, help: note === undefined ? help : `${help} (${note})` };
-  });
-}
-
-function noteOf(key: SettingKey, command: CommandName): string | undefined {
-  const { placeholder, fallback, fallbackHelp }: Setting<unknown> = SETTINGS[key];
-  if (placeholder === undefined || !isDefaulted(key, command)) return undefined;
-  const words = isRequired(key, command) ? fallbackHelp?.required : fallbackHelp?.optional;
-  const shown = typeof fallback === 'string' ? fallback : words;
-  if (shown !== undefined) return `default: ${shown}`;
-  return isRequired(key, command) ? 'required' : undefined;
 }
