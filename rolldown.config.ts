@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { defineConfig, type Plugin } from 'rolldown';
 
 // What `npm run build` makes of the JavaScript in build/ and of all packages: a few large files, which start faster than
-// hundreds (docs/decisions/0017-a-bundle.md). Not minified: a stack names functions as the source does, and a comment
+// hundreds (docs/decisions/0017-what-a-start-and-a-restore-cost.md). Not minified: a stack names functions as the source does, and a comment
 // before each part of a file says where it comes from.
 export default defineConfig({
   input: 'build/main.js',

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../test/support/manual-clock.ts';
-import { Budget, mapBounded, type Reservation, type RetryPolicy, retry } from './concurrency.ts';
+import { allDone, Budget, mapBounded, type Reservation, type RetryPolicy, retry } from './concurrency.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -68,6 +68,24 @@ describe('mapBounded', () => {
     await expect(mapBounded([1, 2], { limit: 2, signal }, work)).rejects.toThrow('enough');
     await expect(mapBounded([], { limit: 2, signal }, work)).rejects.toThrow('enough');
     expect(begun).toEqual([]);
+  });
+});
+
+describe('allDone', () => {
+  test('waits for all, then throws the first failure in their order', async () => {
+    let isDone = false;
+    const slow = async (): Promise<void> => {
+      for (let turns = 0; turns < 20; turns++) await turn();
+      isDone = true;
+      throw new Error('slow');
+    };
+    const quick = Promise.reject(new Error('quick'));
+    await expect(allDone([slow(), quick])).rejects.toThrow('slow');
+    expect(isDone).toBe(true);
+    isDone = false;
+    await expect(allDone([quick, slow()])).rejects.toThrow('quick');
+    expect(isDone).toBe(true);
+    expect(await allDone([Promise.resolve()])).toBeUndefined();
   });
 });
 

@@ -32,6 +32,13 @@ export async function mapBounded<T, R>(
   return results;
 }
 
+/** Waits for all of them, also where one fails; then throws the first failure in their order. */
+export async function allDone(works: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(works)) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+  }
+}
+
 export interface RetryPolicy {
   /** Tries in all, the first one included. */
   readonly triesMax: number;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mapBounded } from '../base/concurrency.ts';
+import { allDone, mapBounded } from '../base/concurrency.ts';
 import { Failure, isFailure } from '../base/failure.ts';
+import { openSha256 } from '../base/sha256.ts';
 import type { Emit } from '../events/event.ts';
 import type { StoredFile } from '../repository/document.ts';
 import type { ObjectStore, OpenObject } from '../storage/object-store.ts';
@@ -58,7 +59,7 @@ async function receiveStretch(
   const what = `object ${stretch.key} of ${item.file.path}`;
   await using object = await openObject(stretch, what, source);
   const writer = await item.writer();
-  const hash = createHash('sha256');
+  using hash = await openSha256();
   let unpackedBytes = 0;
   const body = stretch.encoding === 'zstd' ? decompress(object.body, what) : object.body;
   for await (const chunk of body) {
@@ -66,12 +67,11 @@ async function receiveStretch(
     if (unpackedBytes + chunk.byteLength > stretch.sizeBytes) {
       throw new Failure('corrupt', `cannot use ${what}: it unpacks to more than ${stretch.sizeBytes} bytes`);
     }
-    hash.update(chunk);
-    await writer.write(chunk, position + unpackedBytes);
+    await allDone([hash.update(chunk), writer.write(chunk, position + unpackedBytes)]);
     unpackedBytes += chunk.byteLength;
     source.emit({ kind: 'work-done', work: source.work, bytes: chunk.byteLength });
   }
-  const failure = differenceOf(stretch, { sizeBytes: unpackedBytes, sha256: hash.digest('hex') }, what);
+  const failure = differenceOf(stretch, { sizeBytes: unpackedBytes, sha256: hash.digest() }, what);
   if (failure !== undefined) throw failure;
 }
 
