@@ -8,7 +8,7 @@ import { listRepository, type Notice, openRepository } from '../repository/repos
 import type { RestoreReport } from '../repository/restore-result.ts';
 import { openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
 import { KnownTables } from './known-tables.ts';
-import { findPreviousEntries, type Legacy, loadLegacy, teachTables } from './legacy.ts';
+import { findPreviousEntries, findStanding, type Legacy, loadLegacy, teachTables } from './legacy.ts';
 import { Looks } from './looks.ts';
 import { createMeter } from './meter.ts';
 import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
@@ -60,11 +60,10 @@ export class Epoch implements AsyncDisposable {
     this.previousShutdown = shutdownOf(parts.legacy.previousLife);
     this.earlierTrial = parts.earlierTrial;
     const passesOverUnreadable = parts.writer.record.role === 'run';
-    this.looks = new Looks(
-      { applicationDirectory, applicationId, guarantee, passesOverUnreadable },
-      world,
-      parts.legacy,
-    );
+    this.looks = new Looks({ applicationDirectory, applicationId, guarantee, passesOverUnreadable }, world, {
+      ...parts.legacy,
+      standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
+    });
     this.#unnamedSinceMs = world.clock.monotonicMs();
     this.#entries = findPreviousEntries(parts.legacy, {
       nowMs: parts.writer.toStoreTimeMs(world.clock.nowMs()),

@@ -4,9 +4,11 @@ import type { Emit } from '../events/event.ts';
 import { best, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument } from '../repository/document.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
-import { findPreviousLife, type Recollection, readRestoreReport } from '../repository/recall.ts';
+import { findPreviousLife, type Recollection, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { EpochRecord } from '../repository/record.ts';
 import { loadBase, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
+import { findInstalledTask } from '../repository/restore-result.ts';
+import type { TaskSight } from '../streams/quality.ts';
 import type { KnownTables } from './known-tables.ts';
 
 /** What earlier epochs left to a writer: the documents and the restore that it may go on from and lean on. */
@@ -66,6 +68,23 @@ export function findPreviousEntries(
     return chosen === undefined ? [] : [[task, chosen.entry] as const];
   });
   return new Map(previous);
+}
+
+/**
+ * How far this very directory is known to have stood: as it was captured, where the entry is of it and no older, or as it
+ * was installed.
+ */
+export function findStanding(
+  { base, report }: Pick<Legacy, 'base' | 'report'>,
+  sight: TaskSight,
+  toStoreTimeMs: (wallMs: number) => number,
+): ReadonlyMap<string, bigint> {
+  const entry = base?.entries.find(({ task }) => task === sight.task);
+  if (entry !== undefined && recallTask({ base, report: undefined }, sight) !== undefined) {
+    const bornMs = toStoreTimeMs(Number(sight.facts.birthtimeNs / 1_000_000n));
+    if (entry.capturedAtMs >= bornMs) return entry.offsets;
+  }
+  return (report === undefined ? undefined : findInstalledTask(report, sight))?.offsets ?? new Map();
 }
 
 /** Teaches what tables the repository has, as far as this writer may refer to them. */

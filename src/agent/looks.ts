@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
 import { isFailure } from '../base/failure.ts';
-import type { FileAccess } from '../base/file-access.ts';
+import { type DirectoryIdentity, type FileAccess, isSameDirectory } from '../base/file-access.ts';
 import { type Capture, type CaptureOutcome, captureTask } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
@@ -15,6 +15,7 @@ import {
   type Judgement,
   judge,
   type Quality,
+  stateTimeMs,
   type TaskMemory,
   type TaskSight,
   verdictUnder,
@@ -22,6 +23,8 @@ import {
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask } from '../streams/state-directory.ts';
 import { ClockWatch } from './clock-watch.ts';
+import { offsetsOf } from './entry.ts';
+import { findRegression } from './progress.ts';
 
 /** What one look at a task came to; what is captured is the caller's to dispose of. */
 export type Look =
@@ -48,6 +51,12 @@ interface LookPlace {
   readonly passesOverUnreadable: boolean;
 }
 
+/** What earlier processes left. */
+interface LookHistory extends Recollection {
+  /** How far a directory was known to stand before this process; nothing where it is another one. */
+  readonly standingOf?: (sight: TaskSight) => ReadonlyMap<string, bigint>;
+}
+
 interface LookWorld {
   readonly files: FileAccess;
   readonly clock: Clock;
@@ -67,6 +76,13 @@ export interface Pulse {
   readonly whole: string;
 }
 
+/** A task that Kafka threw back behind where it stood in this very directory: its topic was recreated or cut. */
+export interface Regression {
+  readonly why: Explanation;
+  /** Of what stands there now, by our clock: what is older is of another history. */
+  readonly stateTimeMs: number;
+}
+
 /** A checkpoint, or its absence, and since when it may have stood there. */
 interface CheckpointSighting {
   readonly inode: bigint | undefined;
@@ -82,17 +98,20 @@ interface CheckpointSighting {
 export class Looks implements AsyncDisposable {
   readonly #where: LookPlace;
   readonly #world: LookWorld;
-  readonly #recollection: Recollection;
+  readonly #recollection: LookHistory;
   readonly #manifests: ManifestTails;
   readonly #clockWatch: ClockWatch;
   readonly #startedMs: number;
   readonly #turns = new Map<string, Budget>();
   readonly #memories = new Map<string, TaskMemory>();
   readonly #checkpoints = new Map<string, CheckpointSighting>();
+  /** How far each directory was seen to stand. */
+  readonly #standings = new Map<string, DirectoryIdentity & { readonly offsets: ReadonlyMap<string, bigint> }>();
+  readonly #regressions = new Map<string, Regression>();
   /** Whether the application is taken for running: its lock is held, or cannot be asked for. */
   isRunning = true;
 
-  constructor(where: LookPlace, world: LookWorld, recollection: Recollection) {
+  constructor(where: LookPlace, world: LookWorld, recollection: LookHistory) {
     this.#where = where;
     this.#world = world;
     this.#recollection = recollection;
@@ -104,6 +123,11 @@ export class Looks implements AsyncDisposable {
   /** Of every task that is there, as of the last look. */
   get memories(): ReadonlyMap<string, TaskMemory> {
     return this.#memories;
+  }
+
+  /** Of the directories that are there, the last of each. */
+  get regressions(): ReadonlyMap<string, Regression> {
+    return this.#regressions;
   }
 
   /** Directories that an exactly-once application went on in over uncovered tables (Q6), also those that earlier lives saw. */
@@ -141,6 +165,7 @@ export class Looks implements AsyncDisposable {
       capture.sight.databases.map(({ path }) => path),
     );
     const judgement = this.#judge(capture.sight, startedMs);
+    this.#noteStanding(capture);
     this.#memories.set(task, judgement.memory);
     const verdict = verdictUnder(guarantee, judgement);
     if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
@@ -232,6 +257,26 @@ export class Looks implements AsyncDisposable {
     return sinceMs;
   }
 
+  /** Every look counts, also one that captures nothing: between two snapshots a task may go far, and be thrown back. */
+  #noteStanding(capture: Capture): void {
+    const { task, sight } = capture;
+    const known = this.#standings.get(task);
+    const isKnown = known !== undefined && isSameDirectory(known, sight.facts);
+    if (!isKnown) this.#regressions.delete(task);
+    const before = isKnown ? known.offsets : (this.#recollection.standingOf?.(sight) ?? new Map<string, bigint>());
+    const now = offsetsOf(capture);
+    const why = findRegression(before, now);
+    if (why !== undefined) this.#noteRegression(task, { why, stateTimeMs: stateTimeMs(sight) ?? capture.capturedAtMs });
+    // What has no offset for now goes on to stand where it did.
+    this.#standings.set(task, { ...sight.facts, offsets: new Map([...before, ...now]) });
+  }
+
+  #noteRegression(task: string, regression: Regression): void {
+    this.#regressions.set(task, regression);
+    const message = `${task} was thrown back: ${regression.why.message}`;
+    this.#world.emit({ kind: 'notice', name: 'task-regressed', level: 'error', message });
+  }
+
   #turnOf(task: string): Budget {
     const turn = this.#turns.get(task) ?? new Budget(1);
     this.#turns.set(task, turn);
@@ -241,6 +286,8 @@ export class Looks implements AsyncDisposable {
   async #forget(task: string): Promise<void> {
     this.#memories.delete(task);
     this.#checkpoints.delete(task);
+    this.#standings.delete(task);
+    this.#regressions.delete(task);
     await this.#manifests.keepOnly(join(this.#where.applicationDirectory, task), []);
   }
 }

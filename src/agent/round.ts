@@ -1,9 +1,6 @@
-import type { Capture } from '../capture/capture.ts';
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
-import { recallTask } from '../repository/recall.ts';
-import { findInstalledTask } from '../repository/restore-result.ts';
 import type { Attempt, RecordChange, RepositoryWriter } from '../repository/writer.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
@@ -14,7 +11,7 @@ import type { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy } from './legacy.ts';
 import type { LookedAt, Looks } from './looks.ts';
 import { pinnedBytesMax } from './pin-limit.ts';
-import { findRegression, findUnfilled, saysSomething, saysTheSame } from './progress.ts';
+import { findUnfilled, saysSomething, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
@@ -148,8 +145,10 @@ export class Round {
     if (smallBytes(this.#taken) >= ARCHIVE_BYTES_MAX) await this.#sendSmallFiles();
     const terms = {
       applicationDirectory: settings.applicationDirectory,
-      isProgress: (look: LookedAt) =>
-        previous === undefined || this.#choose(previous, sketchEntry(look, this.#origin), look) !== previous,
+      isProgress: (look: LookedAt) => {
+        const before = this.#previousOf(task);
+        return before === undefined || this.#choose(before, sketchEntry(look, this.#origin), look) !== before;
+      },
       previous,
       archiveUse: this.#archiveUse,
     };
@@ -193,13 +192,13 @@ export class Round {
     }
   }
 
-  /** Equal offsets are what is stored already; lesser ones, in a directory that was further, were thrown back by Kafka. */
+  /** Equal offsets are what is stored already; lesser ones are another's, or are being filled again. */
   #noteNoProgress(task: string, look: LookedAt): void {
-    const { capture } = look;
+    // A look beside this round may have found a regression since: that is the next round's.
     const previous = this.#previous.get(task);
     if (previous === undefined) throw new Error(`bug: ${task} made no progress over nothing`);
     this.#entries.set(task, previous);
-    const offsets = offsetsOf(capture);
+    const offsets = offsetsOf(look.capture);
     if (hasEqualOffsets(previous, { offsets })) {
       this.#reusedBytes += sizeOf(previous);
       this.#setResult(task, 'unchanged', { entry: previous });
@@ -211,26 +210,15 @@ export class Round {
       this.#setResult(task, 'carried', { entry: previous, why: { reason: 'no_offset', message } });
       return;
     }
-    const why = findRegression(this.#offsetsSeenIn(capture, previous), offsets);
-    if (why !== undefined) {
-      this.#parts.world.emit({
-        kind: 'notice',
-        name: 'task-regressed',
-        level: 'error',
-        message: `${task} was thrown back: ${why.message}`,
-      });
-    }
-    this.#setResult(task, 'carried', { entry: previous, why });
+    this.#setResult(task, 'carried', { entry: previous });
   }
 
-  /** What this very directory is known to have reached: as it was installed, and as it was captured since. */
-  #offsetsSeenIn({ sight }: Capture, previous: Entry): ReadonlyMap<string, bigint> {
-    const { report, base } = this.#parts.legacy;
-    if (recallTask({ base, report: undefined }, sight) !== undefined) {
-      const bornMs = this.#origin.toStoreTimeMs(Number(sight.facts.birthtimeNs / 1_000_000n));
-      if (previous.capturedAtMs >= bornMs) return previous.offsets;
-    }
-    return (report === undefined ? undefined : findInstalledTask(report, sight))?.offsets ?? new Map();
+  /** What was stored of it; not where that is of another history than what stands there now. */
+  #previousOf(task: string): Entry | undefined {
+    const previous = this.#previous.get(task);
+    const regression = this.#parts.looks.regressions.get(task);
+    if (previous === undefined || regression === undefined) return previous;
+    return previous.stateTimeMs < this.#origin.toStoreTimeMs(regression.stateTimeMs) ? undefined : previous;
   }
 
   /** Sends what is small of the tasks taken until now, and makes their entries. */
@@ -246,7 +234,7 @@ export class Round {
         if (sent === undefined) throw new Error(`bug: ${entry} was not sent`);
         contents.set(path, { sizeBytes: source.sizeBytes, uid, ...sent });
       }
-      const previous = this.#previous.get(task);
+      const previous = this.#previousOf(task);
       const installed = this.#parts.legacy.report?.installed.find((one) => one.task === task);
       const made = makeEntry(taken, contents, this.#origin);
       // A2: also where the document that was installed from is gone by now.
@@ -290,7 +278,10 @@ export class Round {
   #carryForward(): void {
     const { settings } = this.#parts;
     const oldestMs = this.#terms().nowMs - settings.maxAgeMs;
-    for (const [task, previous] of this.#previous) if (!this.#entries.has(task)) this.#entries.set(task, previous);
+    for (const task of this.#previous.keys()) {
+      const previous = this.#previousOf(task);
+      if (previous !== undefined && !this.#entries.has(task)) this.#entries.set(task, previous);
+    }
     for (const [task, entry] of this.#entries) {
       const result = this.#results.get(task);
       if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
@@ -330,7 +321,8 @@ export class Round {
     { entry, why }: { readonly entry?: Entry | undefined; readonly why?: Explanation | undefined },
   ): void {
     const { quality, stateTimeMs, offsets = new Map() } = entry ?? {};
-    this.#results.set(task, { task, outcome, quality, stateTimeMs, offsets, why });
+    const regressed = this.#parts.looks.regressions.get(task)?.why;
+    this.#results.set(task, { task, outcome, quality, stateTimeMs, offsets, why: why ?? regressed });
   }
 }
 
