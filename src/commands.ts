@@ -19,6 +19,7 @@ import { inspectionJson, renderInspection } from './cli/inspect.ts';
 import { inspectStateDirectory } from './cli/inspection.ts';
 import { jsonLine } from './cli/json.ts';
 import { listingJson, listStored, renderListing } from './cli/list.ts';
+import { prune, pruneExitCode, pruneJson, renderPrune } from './cli/prune.ts';
 import { openOnlyRepository } from './cli/repository-choice.ts';
 import {
   printFailedRestore,
@@ -107,6 +108,16 @@ export function composeCommands(program: string): Commands {
         const result = repository === undefined ? nothing : await verify(repository, options);
         print(settings.output === 'json' ? jsonLine(verifyJson(result)) : renderVerify(result, look()));
         return verifyExitCode(result);
+      },
+    },
+    prune: {
+      run: async (settings, context) => {
+        const { store } = await connect(settings, context);
+        const collection = await prune(store, settings, { ...context, program });
+        const { output, dryRun: isDryRun } = settings;
+        const text = (): string => renderPrune(collection, context.look(), { isDryRun });
+        context.print(output === 'json' ? jsonLine(pruneJson(collection)) : text());
+        return pruneExitCode(collection);
       },
     },
     forget: {

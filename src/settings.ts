@@ -282,6 +282,10 @@ const SETTINGS_OF = {
   list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...S3_SETTING_KEYS, ...COMMON] },
+  prune: {
+    required: ['destination'],
+    optional: [...WHICH_REPOSITORY, 'maxAge', 'keepWithin', 'dryRun', ...S3_SETTING_KEYS, ...COMMON],
+  },
   forget: {
     required: ['destination'],
     // biome-ignore format: a list to be read as one

@@ -17,6 +17,7 @@ export const COMMANDS = {
     summary: 'read back what is offered, or the named snapshots, and check every byte',
     operand: '[SNAPSHOT...]',
   },
+  prune: { summary: 'remove what retention lets go', operand: undefined },
   forget: {
     summary:
       'stop offering what was stored: of an application that was reset or rolled back, of a task, of an instance',

@@ -77,7 +77,7 @@ export interface NewestSnapshot {
 const LOADS_AT_ONCE = 16;
 const REPOSITORY_BYTES_MAX = 64 * 1024;
 /** A hundred thousand tasks take less. */
-const RECORD_BYTES_MAX = 64 * 1024 * 1024;
+export const RECORD_BYTES_MAX = 64 * 1024 * 1024;
 /** So many rotten documents of one writer are passed over before its older ones are given up. */
 const UNREADABLE_DOCUMENTS_MAX = 8;
 
