@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -104,6 +104,28 @@ test('Q2: a task that was clean before its tables were sent stays so, though the
   compactMeanwhile(files, await plantTask(root.path));
   const { quality, stored } = await take(root.path, files, { guarantee: 'exactly_once_v2' });
   expect([quality, stored]).toEqual(['clean', ['rocksdb/agg/000009.sst']]);
+});
+
+test('another file of the same name and size is not sent in the place of a table', async () => {
+  await using root = await openTempDirectory();
+  const files = hookedFiles();
+  const database = new ModelDatabase(join(root.path, '0_0/rocksdb/agg'));
+  const [first, second] = [Buffer.alloc(16, 1), Buffer.alloc(16, 2)];
+  const table = { number: 7, sizeBytes: TABLE_BYTES };
+  database.change({ add: [{ ...table, uid: first }] });
+  writeFileSync(join(root.path, '0_0/.checkpoint'), '0\n1\norders-agg-changelog 0 100\n');
+  await delay(TICK_MS);
+  files.once('before', 'hold agg/000007.sst', () => {
+    writeFileSync(`${database.path(7)}.new`, Buffer.alloc(TABLE_BYTES, 'other'));
+    renameSync(`${database.path(7)}.new`, database.path(7));
+    database.logEdit({ remove: [7] });
+    database.logEdit({ add: [{ ...table, uid: second }] });
+  });
+  const known = new KnownTables();
+  const { stored, sent } = await take(root.path, files, { tools: { known } });
+  expect([stored, sent]).toEqual([['rocksdb/agg/000007.sst'], 1]);
+  const nowhere = { device: 0n, inode: 0n, sizeBytes: 0, mtimeNs: 0n, ctimeNs: 0n };
+  expect(known.find({ uid: first.toString('hex'), sizeBytes: TABLE_BYTES, facts: nowhere })).toBeUndefined();
 });
 
 test('where the volume runs short while tables are pinned they are let go, and it begins again with less', async () => {

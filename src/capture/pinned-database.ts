@@ -217,19 +217,23 @@ export class PinnedDatabase implements AsyncDisposable {
   }
 }
 
-/** Opens one live table by its path, for sending it ahead; undefined where it is gone or is another file by now. */
+/** Opens one live table by its path, for sending it ahead; undefined where it is gone or is another file than was looked at. */
 export async function openTable(
   files: FileAccess,
   taskPath: string,
-  table: { readonly path: string; readonly sizeBytes: number },
+  table: { readonly path: string; readonly facts: FileFacts },
 ): Promise<(PinnedSource & AsyncDisposable & { readonly facts: FileFacts }) | undefined> {
   const held = await files.hold(join(taskPath, table.path));
   if (held === undefined) return undefined;
-  if (held.facts.kind !== 'file' || held.facts.sizeBytes !== table.sizeBytes) {
+  if (!isSameFile(held.facts, table.facts)) {
     await held[Symbol.asyncDispose]();
     return undefined;
   }
   return { ...sourceOf(held, table.path), facts: held.facts, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+}
+
+function isSameFile(left: FileFacts, right: FileFacts): boolean {
+  return isSameInode(left, right) && left.sizeBytes === right.sizeBytes && left.mtimeNs === right.mtimeNs;
 }
 
 type LiveFile = Pick<TableIdentity, 'sizeBytes' | 'uid' | 'columnFamily'>;
