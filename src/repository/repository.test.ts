@@ -83,7 +83,10 @@ describe('a repository', () => {
     await markRepository(repository, { signal });
     expect(Buffer.from(store.bytesOf('orders/shop/repository.json')).toString()).toBe('{"format":1}\n');
     expect(store.log.filter((line) => line.startsWith('put'))).toEqual(['put orders/shop/repository.json']);
-    await expect(openWorld(store)).resolves.toBeDefined();
+    const requests = store.log.length;
+    const again = await openWorld(store);
+    await markRepository(again.repository, { signal });
+    expect(store.log.slice(requests)).toEqual(['get orders/shop/repository.json']);
   });
 
   test('of another format is not opened', async () => {

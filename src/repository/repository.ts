@@ -28,6 +28,8 @@ export interface Repository {
   readonly store: ObjectStore;
   readonly keys: RepositoryKeys;
   readonly notice: Notice;
+  /** Whether it said its format when it was opened. */
+  readonly isMarked: boolean;
 }
 
 /** Told what is odd and was passed over. */
@@ -89,11 +91,12 @@ export async function openRepository(
   const keys = repositoryKeys(options);
   const found = await readObject(store, keys.repository, { bytesMax: REPOSITORY_BYTES_MAX, signal: options.signal });
   if (found !== undefined) decodeText(found.bytes, REPOSITORY_FORMAT, keys.repository);
-  return { store, keys, notice: options.notice };
+  return { store, keys, notice: options.notice, isMarked: found !== undefined };
 }
 
 /** Says of which format the repository is, where nobody did yet. Every writer writes the same bytes. */
-export async function markRepository({ store, keys }: Repository, { signal }: StoreOptions): Promise<void> {
+export async function markRepository({ store, keys, isMarked }: Repository, { signal }: StoreOptions): Promise<void> {
+  if (isMarked) return;
   try {
     await store.head(keys.repository, { signal });
   } catch (error) {
