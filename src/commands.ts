@@ -130,10 +130,10 @@ export function composeCommands(program: string): Commands {
     },
     inspect: {
       run: async (settings, context) => {
-        const { applicationId, output } = settings;
+        const { output } = settings;
         const stateDir = context.operands[0] ?? settings.stateDir;
         const tools = { ...context, files: realFiles, askLock: askApplicationLock };
-        const inspection = await inspectStateDirectory({ stateDir, applicationId }, tools);
+        const inspection = await inspectStateDirectory({ ...settings, stateDir }, tools);
         context.print(
           output === 'json' ? jsonLine(inspectionJson(inspection)) : renderInspection(inspection, context.look()),
         );
@@ -195,6 +195,7 @@ async function runDemo(context: CommandContext, program: string): Promise<number
     lineage: 'demo',
     appVersion: undefined,
     processingGuarantee: 'exactly_once_v2',
+    transactionalStores: false,
   } as const;
   // The story says itself what goes wrong on purpose.
   const world = { ...context, emit: () => {}, files: realFiles, askLock: askApplicationLock, askSpace: askDiskSpace };
@@ -207,7 +208,7 @@ async function runDemo(context: CommandContext, program: string): Promise<number
       stateDir,
       repositoryDir,
       nowMs: () => context.clock.nowMs(),
-      inspect: () => inspectStateDirectory({ stateDir, applicationId: APPLICATION_ID }, world),
+      inspect: () => inspectStateDirectory({ ...where, stateDir }, world),
       snapshot: async () =>
         takeSnapshot(
           {

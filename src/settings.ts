@@ -47,6 +47,12 @@ export const SETTINGS = {
     ),
     help: "Kafka's processing.guarantee: at_least_once, exactly_once_v2, or auto for what is valid under both",
   },
+  transactionalStores: {
+    placeholder: 'BOOL',
+    decode: mapped(choice('true', 'false'), (word) => word === 'true'),
+    fallback: 'false',
+    help: "Kafka's enable.transactional.statestores (Kafka Streams 4.4 and later)",
+  },
   destination: {
     placeholder: 'URL',
     decode: destination,
@@ -250,7 +256,7 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 /** What is set for a whole pod: `config` shows and `doctor` checks all of it. */
 // biome-ignore format: a list to be read as one
 const OF_A_POD = [
-  'stateDir', 'applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
+  'stateDir', 'applicationId', 'processingGuarantee', 'transactionalStores', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
   'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
 ] as const;
@@ -262,7 +268,7 @@ const SETTINGS_OF = {
     required: ['applicationId', 'destination', 'instance', 'lineage'],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'processingGuarantee', 'appVersion', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
+      'stateDir', 'processingGuarantee', 'transactionalStores', 'appVersion', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
       'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
@@ -270,13 +276,22 @@ const SETTINGS_OF = {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
+      'stateDir', 'transactionalStores', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
       'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
   snapshot: {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
-    optional: ['stateDir', 'compression', 'concurrency', 'maxAge', 'listen', ...S3_SETTING_KEYS, ...COMMON],
+    optional: [
+      'stateDir',
+      'transactionalStores',
+      'compression',
+      'concurrency',
+      'maxAge',
+      'listen',
+      ...S3_SETTING_KEYS,
+      ...COMMON,
+    ],
   },
   status: { required: [], optional: ['listen', ...COMMON] },
   list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
@@ -293,7 +308,7 @@ const SETTINGS_OF = {
       ...WHICH_REPOSITORY, 'all', 'task', 'instance', 'layout', 'before', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
-  inspect: { required: [], optional: ['stateDir', 'applicationId', ...COMMON] },
+  inspect: { required: [], optional: ['stateDir', 'applicationId', 'transactionalStores', ...COMMON] },
   inject: {
     required: ['file'],
     // biome-ignore format: a list to be read as one

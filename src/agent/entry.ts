@@ -1,6 +1,6 @@
-import type { Capture } from '../capture/capture.ts';
 import type { Entry, StoredFile } from '../repository/document.ts';
 import { readRocksDbVersion } from '../rocksdb/options-file.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import { stateTimeMs } from '../streams/quality.ts';
 import type { StoredContent } from './known-tables.ts';
 import type { LookedAt } from './looks.ts';
@@ -40,21 +40,18 @@ export function makeEntry(look: LookedAt, contents: ReadonlyMap<string, StoredCo
   return { ...factsOf(look, origin), files: look.capture.files.map(({ path }) => place(path)), stores };
 }
 
-export function offsetsOf({ sight }: Capture): ReadonlyMap<string, bigint> {
-  return sight.checkpoint?.content.offsets ?? new Map();
-}
-
 function factsOf({ capture, quality }: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
   const writtenMs = stateTimeMs(capture.sight);
-  if (writtenMs === undefined) throw new Error(`bug: ${capture.task} is valid without a checkpoint`);
+  if (writtenMs === undefined) throw new Error(`bug: ${capture.task} is valid without offsets`);
+  const { layout, offsets } = offsetsOf(capture.sight);
   return {
     task: capture.task,
     quality,
-    layout: 'file',
+    layout,
     // Not later than the capture, whatever a clock that ran ahead has stamped: it would never grow old.
     stateTimeMs: Math.floor(origin.toStoreTimeMs(Math.min(writtenMs, capture.capturedAtMs))),
     capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
     capturedBy: origin.capturedBy,
-    offsets: offsetsOf(capture),
+    offsets,
   };
 }

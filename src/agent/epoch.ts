@@ -51,7 +51,7 @@ export class Epoch implements AsyncDisposable {
   #unnamedSinceMs: number;
 
   private constructor(settings: SnapshotSettings, world: SnapshotWorld, parts: Parts) {
-    const { applicationId, processingGuarantee: guarantee } = settings;
+    const { applicationId, processingGuarantee: guarantee, transactionalStores } = settings;
     const applicationDirectory = join(settings.stateDir, applicationId);
     this.#settings = { ...settings, applicationDirectory };
     this.#world = world;
@@ -60,10 +60,14 @@ export class Epoch implements AsyncDisposable {
     this.previousShutdown = shutdownOf(parts.legacy.previousLife);
     this.earlierTrial = parts.earlierTrial;
     const passesOverUnreadable = parts.writer.record.role === 'run';
-    this.looks = new Looks({ applicationDirectory, applicationId, guarantee, passesOverUnreadable }, world, {
-      ...parts.legacy,
-      standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
-    });
+    this.looks = new Looks(
+      { applicationDirectory, applicationId, guarantee, transactionalStores, passesOverUnreadable },
+      world,
+      {
+        ...parts.legacy,
+        standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
+      },
+    );
     this.#unnamedSinceMs = world.clock.monotonicMs();
     this.#entries = findPreviousEntries(parts.legacy, {
       nowMs: parts.writer.toStoreTimeMs(world.clock.nowMs()),

@@ -21,7 +21,13 @@ describe('a directory that stood further before', () => {
     { events = [], standing = [] }: { events?: Event[]; standing?: readonly (readonly [string, bigint])[] } = {},
   ): Looks {
     return new Looks(
-      { applicationDirectory, applicationId: 'orders', guarantee: 'exactly_once_v2', passesOverUnreadable: false },
+      {
+        applicationDirectory,
+        applicationId: 'orders',
+        guarantee: 'exactly_once_v2',
+        transactionalStores: false,
+        passesOverUnreadable: false,
+      },
       { files: realFiles, clock: systemClock, emit: (event) => void events.push(event) },
       { base: undefined, report: undefined, standingOf: () => new Map(standing) },
     );
@@ -120,6 +126,7 @@ test('what a restore knew of a directory holds also after a look at which it wou
     applicationDirectory,
     applicationId: 'orders',
     guarantee: 'exactly_once_v2',
+    transactionalStores: false,
     passesOverUnreadable: false,
   } as const;
   const world = { files, clock: systemClock, emit: () => {} };

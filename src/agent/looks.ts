@@ -10,6 +10,7 @@ import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, isAbout, type Recollection, recallSeen, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { parseFileName } from '../rocksdb/file-name.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import {
   type Guarantee,
   type Judgement,
@@ -23,7 +24,6 @@ import {
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask } from '../streams/state-directory.ts';
 import { ClockWatch } from './clock-watch.ts';
-import { offsetsOf } from './entry.ts';
 import { findRegression } from './progress.ts';
 
 /** What one look at a task came to; what is captured is the caller's to dispose of. */
@@ -47,6 +47,7 @@ interface LookPlace {
   readonly applicationDirectory: string;
   readonly applicationId: string;
   readonly guarantee: Guarantee;
+  readonly transactionalStores: boolean;
   /** A task that cannot be read is refused, as one of many; otherwise that is a Failure. */
   readonly passesOverUnreadable: boolean;
 }
@@ -244,6 +245,7 @@ export class Looks implements AsyncDisposable {
       clockSteppedBack: this.#clockWatch.steppedBackSince(sinceMs),
       memory: known !== undefined && isAbout(known, sight) ? known : recallTask(this.#recollection, sight),
       installedQuality: findInstalledQuality(this.#recollection.report, sight),
+      transactionalStores: this.#where.transactionalStores,
     });
   }
 
@@ -264,7 +266,7 @@ export class Looks implements AsyncDisposable {
     const isKnown = known !== undefined && isSameDirectory(known, sight.facts);
     if (!isKnown) this.#regressions.delete(task);
     const before = isKnown ? known.offsets : (this.#recollection.standingOf?.(sight) ?? new Map<string, bigint>());
-    const now = offsetsOf(capture);
+    const now = offsetsOf(capture.sight).offsets;
     const why = findRegression(before, now);
     if (why !== undefined) this.#noteRegression(task, { why, stateTimeMs: stateTimeMs(sight) ?? capture.capturedAtMs });
     // What has no offset for now goes on to stand where it did.

@@ -1,13 +1,20 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Entry } from '../repository/document.ts';
 import type { SnapshotContents } from '../repository/writer.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
 import type { LookedAt } from './looks.ts';
 
-/** A changelog that the stored entry has and this look has not yet: a directory that is being filled again is no new topology. */
-export function findUnfilled(previous: Entry, { capture }: LookedAt): string | undefined {
-  const unknown = capture.sight.checkpoint?.content.unknown;
-  return [...previous.offsets.keys()].find((changelog) => unknown?.has(changelog));
+/**
+ * A changelog that the stored entry has and this look has not yet, or a store without any: a directory that is being filled
+ * again is no new topology.
+ */
+export function findUnfilled(previous: Entry, { capture, judgement }: LookedAt): string | undefined {
+  const { layout, unknown } = offsetsOf(capture.sight);
+  const changelog = [...previous.offsets.keys()].find((one) => unknown.has(one));
+  if (changelog !== undefined || layout === 'file') return changelog;
+  const unserved = new Set(capture.stores.map(({ name }) => name)).difference(judgement.stores);
+  return previous.stores.find(({ name }) => unserved.has(name))?.name;
 }
 
 /** A changelog that stands behind where it was seen in this very directory. */

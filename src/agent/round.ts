@@ -2,11 +2,12 @@ import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../re
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
 import type { Attempt, RecordChange, RepositoryWriter } from '../repository/writer.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { ARCHIVE_BYTES_MAX } from '../transfer/archive.ts';
 import { uploadArchives } from '../transfer/upload-archive.ts';
-import { type EntryOrigin, makeEntry, offsetsOf, sketchEntry } from './entry.ts';
+import { type EntryOrigin, makeEntry, sketchEntry } from './entry.ts';
 import type { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy } from './legacy.ts';
 import type { LookedAt, Looks } from './looks.ts';
@@ -198,7 +199,7 @@ export class Round {
     const previous = this.#previous.get(task);
     if (previous === undefined) throw new Error(`bug: ${task} made no progress over nothing`);
     this.#entries.set(task, previous);
-    const offsets = offsetsOf(look.capture);
+    const { offsets } = offsetsOf(look.capture.sight);
     if (hasEqualOffsets(previous, { offsets })) {
       this.#reusedBytes += sizeOf(previous);
       this.#setResult(task, 'unchanged', { entry: previous });

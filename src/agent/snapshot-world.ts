@@ -12,6 +12,7 @@ export interface SnapshotSettings {
   readonly stateDir: string;
   readonly applicationId: string;
   readonly processingGuarantee: Guarantee;
+  readonly transactionalStores: boolean;
   readonly instance: string;
   readonly lineage: string;
   readonly compression: 'zstd' | 'none';

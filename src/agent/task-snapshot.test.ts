@@ -43,6 +43,7 @@ async function take(root: string, files: HookedFiles, { guarantee, isRunning, to
       applicationDirectory: root,
       applicationId: 'orders',
       guarantee: guarantee ?? 'at_least_once',
+      transactionalStores: false,
       passesOverUnreadable: false,
     },
     { files, clock: systemClock, emit: () => {} },

@@ -1,8 +1,8 @@
 import { mapBounded } from '../base/concurrency.ts';
 import { isFailure } from '../base/failure.ts';
 import { hasEqualOffsets } from '../repository/best.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
-import { offsetsOf } from './entry.ts';
 import type { Epoch } from './epoch.ts';
 import type { Look, Pulse } from './looks.ts';
 import type { TaskFinding } from './round.ts';
@@ -152,8 +152,7 @@ async function describe(task: string, look: Look, epoch: Epoch): Promise<Glance 
   const tables = (capture?.stores ?? []).flatMap((store) => store.tables);
   const sum = (some: typeof tables): number => some.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
   const entry = epoch.entries.get(task);
-  const isStored =
-    capture !== undefined && entry !== undefined && hasEqualOffsets(entry, { offsets: offsetsOf(capture) });
+  const isStored = capture !== undefined && entry !== undefined && hasEqualOffsets(entry, offsetsOf(capture.sight));
   return {
     why: look.kind === 'refused' ? look.why : undefined,
     isPending: look.kind === 'looked' && !isStored,

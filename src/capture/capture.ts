@@ -4,7 +4,8 @@ import { isFailure } from '../base/failure.ts';
 import { type FileAccess, type FileFacts, readWhole } from '../base/file-access.ts';
 import type { Emit } from '../events/event.ts';
 import { decodeCheckpoint } from '../streams/checkpoint-file.ts';
-import type { TaskSight } from '../streams/quality.ts';
+import { type Layout, layoutOf } from '../streams/offsets.ts';
+import type { DatabaseSight, TaskSight } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask, type TaskListing } from '../streams/state-directory.ts';
 import type { ManifestTails } from './manifest-tail.ts';
@@ -16,7 +17,7 @@ export interface Capture extends AsyncDisposable {
   readonly capturedAtMs: number;
   /** For the rules of quality. */
   readonly sight: TaskSight;
-  /** `.checkpoint` and `*.position`, read before any database. */
+  /** `.checkpoint` and `*.position`, read before any database; none where the offsets lie inside the databases. */
   readonly files: readonly SmallFile[];
   readonly stores: readonly CapturedStore[];
 }
@@ -104,6 +105,7 @@ async function attemptCapture(
     if (isFailure(error, 'corrupt')) return { kind: 'refused', why: { reason: 'damaged', message: error.message } };
     if (isFailure(error, 'invalid'))
       return { kind: 'refused', why: { reason: 'unsupported_store', message: error.message } };
+    if (isFailure(error, 'moved')) return changing(error.message);
     throw error;
   }
 }
@@ -133,8 +135,11 @@ async function captureListed(
     const trouble = await pinDatabase(database, listing.databases[index]?.path ?? '', { tools, options });
     if (trouble !== undefined) return trouble;
   }
+  const sights: DatabaseSight[] = [];
+  for (const database of databases) sights.push(await database.sight());
   const stores = await readStores(listing, databases);
-  const moved = await findMovement(listing, offsets.checkpoint?.facts, { databases, files: tools.files });
+  const layout = layoutOf({ databases: sights });
+  const moved = await findMovement(listing, offsets.checkpoint?.facts, { databases, layout, files: tools.files });
   if (moved !== undefined) return changing(moved);
 
   const sight: TaskSight = {
@@ -148,7 +153,7 @@ async function captureListed(
             mtimeNs: offsets.checkpoint.facts.mtimeNs,
             content: decodeCheckpoint(offsets.checkpoint.bytes),
           },
-    databases: databases.map((database) => database.sight()),
+    databases: sights,
     parents: listing.parents,
     customStores: listing.customStores,
   };
@@ -157,7 +162,8 @@ async function captureListed(
     task: listing.task,
     capturedAtMs: tools.clock.nowMs(),
     sight,
-    files: offsets.files,
+    // Offsets that lie inside would be replaced by those of a file.
+    files: layout === 'file' ? offsets.files : [],
     stores,
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
@@ -216,7 +222,7 @@ async function readOffsetFiles(
 async function findMovement(
   listing: TaskListing,
   checkpoint: FileFacts | undefined,
-  context: { readonly databases: readonly PinnedDatabase[]; readonly files: FileAccess },
+  context: { readonly databases: readonly PinnedDatabase[]; readonly layout: Layout; readonly files: FileAccess },
 ): Promise<string | undefined> {
   for (const [index, database] of context.databases.entries()) {
     if (!(await database.isInPlace())) return `${listing.databases[index]?.path ?? ''} was replaced`;
@@ -228,6 +234,9 @@ async function findMovement(
   for (const path of new Set([...listing.parents.keys(), ...after.parents.keys()])) {
     if (after.parents.get(path)?.facts.mtimeNs !== listing.parents.get(path)?.facts.mtimeNs) return `${path} changed`;
   }
+  // D2: in the file layout `.checkpoint` touches it.
+  if (context.layout === 'column-family' && after.facts.mtimeNs !== listing.facts.mtimeNs)
+    return `${listing.task} changed`;
   const now = await context.files.stat(join(listing.path, CHECKPOINT_FILE));
   if (now?.inode !== checkpoint?.inode || now?.mtimeNs !== checkpoint?.mtimeNs)
     return `${CHECKPOINT_FILE} was rewritten`;
@@ -254,7 +263,7 @@ async function readStores(
     const before = stores.get(store) ?? { name: store, kind, columnFamilies: [], files: [], tables: [] };
     stores.set(store, {
       ...before,
-      columnFamilies: [...new Set([...before.columnFamilies, ...database.sight().columnFamilies])],
+      columnFamilies: [...new Set([...before.columnFamilies, ...database.columnFamilies])],
       files: [...before.files, ...(await database.smallFiles())],
       tables: [...before.tables, ...database.tables()],
     });

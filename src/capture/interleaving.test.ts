@@ -88,6 +88,7 @@ async function run(
       clockSteppedBack: false,
       memory,
       installedQuality: undefined,
+      transactionalStores: false,
     });
     if (options.remembers) memory = judgement.memory;
     const verdict = judgement.atLeastOnce;

@@ -1,51 +1,54 @@
-import { dirname } from 'node:path';
 import { Failure, isFailure } from '../base/failure.ts';
 import { newestValues } from '../rocksdb/newest-values.ts';
 import { readTable, TABLE_BYTES_MAX, type TableEntry } from '../rocksdb/table-reader.ts';
-import { decodeFamilyOffsets, type FamilyOffsets } from '../streams/family-offsets.ts';
-import { OFFSETS_COLUMN_FAMILY } from '../streams/offsets.ts';
-import type { Capture } from './capture.ts';
-import type { PinnedTable, TableIdentity } from './pinned-database.ts';
+import { decodeFamilyOffsets, type FamilySight, isOffsetKey } from '../streams/family-offsets.ts';
 
-/** The offsets that lie inside one database. */
-export interface DatabaseOffsets extends FamilyOffsets {
-  readonly store: string;
+/** A live table of the column family of offsets. */
+export interface OffsetTable {
   /** Below the task directory. */
   readonly path: string;
-}
-
-/** Whether a table holds offsets; to be read, it must be pinned with its bytes also where the repository has it. */
-export function holdsOffsets({ columnFamily }: Pick<TableIdentity, 'columnFamily'>): boolean {
-  return columnFamily === OFFSETS_COLUMN_FAMILY;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly read: (buffer: Uint8Array, position: number) => Promise<number>;
 }
 
 /**
- * The offsets inside those databases of a captured task that have tables. Each is of the same moment as its data.
- * Failure `corrupt`, or `invalid` for what is not read, with the path of the table or database.
+ * The offsets inside one database, of the same moment as the live set that these tables are of. What cannot be read is
+ * said so, with its path; Failure `moved` for a table that ends before its size.
  */
-export async function readOwnOffsets({ stores }: Pick<Capture, 'stores'>): Promise<readonly DatabaseOffsets[]> {
-  const found: DatabaseOffsets[] = [];
-  for (const { name: store, tables } of stores) {
-    for (const [path, ofDatabase] of Map.groupBy(tables, (table) => dirname(table.path))) {
-      const read: (readonly TableEntry[])[] = [];
-      for (const table of ofDatabase.filter(holdsOffsets)) {
-        const bytes = await readPinned(table);
-        read.push(naming(table.path, () => readTable(bytes)));
-      }
-      found.push({ store, path, ...naming(path, () => decodeFamilyOffsets(newestValues(read))) });
+export async function readOwnOffsets(
+  database: { readonly path: string; readonly hasData: boolean },
+  tables: readonly OffsetTable[],
+): Promise<FamilySight> {
+  try {
+    const read: (readonly TableEntry[])[] = [];
+    let writtenNs: bigint | undefined;
+    for (const table of tables) {
+      const bytes = await readWhole(table);
+      const entries = naming(table.path, () => readTable(bytes));
+      read.push(entries);
+      const hasOffset = entries.some(({ key }) => isOffsetKey(Buffer.from(key).toString('latin1')));
+      if (hasOffset && (writtenNs === undefined || table.mtimeNs > writtenNs)) writtenNs = table.mtimeNs;
     }
+    const offsets = naming(database.path, () => decodeFamilyOffsets(newestValues(read)));
+    return { kind: 'read', ...offsets, writtenNs, hasData: database.hasData };
+  } catch (error) {
+    if (!isFailure(error, 'corrupt', 'invalid')) throw error;
+    const reason = error.kind === 'corrupt' ? 'damaged' : 'unsupported_store';
+    return { kind: 'unreadable', why: { reason, message: error.message } };
   }
-  return found;
 }
 
-async function readPinned({ path, sizeBytes, source }: PinnedTable): Promise<Uint8Array> {
-  if (source === undefined) throw new Error(`the table ${path} was not pinned with its bytes`);
+async function readWhole({ path, sizeBytes, read }: OffsetTable): Promise<Uint8Array> {
   if (sizeBytes > TABLE_BYTES_MAX) {
-    throw new Failure('invalid', `cannot read ${path}: it has ${sizeBytes} bytes, more than ${TABLE_BYTES_MAX}`);
+    throw new Failure(
+      'invalid',
+      `cannot read the offsets in ${path}: it has ${sizeBytes} bytes, more than ${TABLE_BYTES_MAX}`,
+    );
   }
   const bytes = new Uint8Array(sizeBytes);
   for (let filled = 0; filled < sizeBytes; ) {
-    const count = await source.read(bytes.subarray(filled), filled);
+    const count = await read(bytes.subarray(filled), filled);
     if (count === 0) throw new Failure('moved', `cannot read ${path}: it ends at ${filled}, its size is ${sizeBytes}`);
     filled += count;
   }

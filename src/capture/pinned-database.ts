@@ -4,9 +4,12 @@ import { Failure, isFailure } from '../base/failure.ts';
 import { type FileAccess, type FileFacts, type HeldPath, readWhole } from '../base/file-access.ts';
 import { blobFileName, parseFileName, tableFileName } from '../rocksdb/file-name.ts';
 import type { LiveFiles } from '../rocksdb/live-files.ts';
+import type { FamilySight } from '../streams/family-offsets.ts';
+import { keepsOwnOffsets, OFFSETS_COLUMN_FAMILY } from '../streams/offsets.ts';
 import type { DatabaseSight } from '../streams/quality.ts';
 import type { DatabaseDirectory } from '../streams/state-directory.ts';
 import type { ManifestTail, TailState } from './manifest-tail.ts';
+import { readOwnOffsets } from './own-offsets.ts';
 
 /** What tells one table from every other without reading it. */
 export interface TableIdentity {
@@ -129,8 +132,8 @@ export class PinnedDatabase implements AsyncDisposable {
     return facts !== undefined && isSameInode(facts, this.#directory.facts);
   }
 
-  /** What the rules of quality look at. */
-  sight(): DatabaseSight {
+  /** What the rules of quality look at. Failure `moved` where a table of offsets was changed in place. */
+  async sight(): Promise<DatabaseSight> {
     const { name, live } = this.#settled();
     return {
       store: this.#where.store,
@@ -140,7 +143,13 @@ export class PinnedDatabase implements AsyncDisposable {
       greatestSequence: live.greatestSequence,
       newestDropped: live.newestDropped,
       tables: this.tables().map(({ facts }) => ({ mtimeNs: facts.mtimeNs, birthtimeNs: facts.birthtimeNs })),
+      bornNs: this.#directory.facts.birthtimeNs,
+      own: keepsOwnOffsets(live.columnFamilies) ? await this.#readOwnOffsets() : undefined,
     };
+  }
+
+  get columnFamilies(): readonly string[] {
+    return this.#settled().live.columnFamilies;
   }
 
   tables(): readonly PinnedTable[] {
@@ -181,7 +190,7 @@ export class PinnedDatabase implements AsyncDisposable {
     const facts = await this.#files.stat(absolute);
     if (facts === undefined) return { kind: 'missing', why: `${path} is gone` };
     if (facts.kind !== 'file' || facts.sizeBytes !== live.sizeBytes) return resized(path, facts, live);
-    if (isKnown(identify(facts))) {
+    if (isKnown(identify(facts)) && !holdsOffsets(live)) {
       this.#pins.set(name, { table: { ...identify(facts), source: undefined }, held: undefined });
       return undefined;
     }
@@ -191,8 +200,20 @@ export class PinnedDatabase implements AsyncDisposable {
       await held[Symbol.asyncDispose]();
       return resized(path, held.facts, live);
     }
-    this.#pins.set(name, { table: { ...identify(held.facts), source: sourceOf(held, path) }, held });
+    // Of a known one only the offsets are read.
+    const source = isKnown(identify(held.facts)) ? undefined : sourceOf(held, path);
+    this.#pins.set(name, { table: { ...identify(held.facts), source }, held });
     return undefined;
+  }
+
+  async #readOwnOffsets(): Promise<FamilySight> {
+    const pins = [...this.#pins.values()];
+    const tables = pins.flatMap(({ table, held }) => {
+      if (held === undefined || !holdsOffsets(table)) return [];
+      const source = sourceOf(held, table.path);
+      return [{ ...source, mtimeNs: table.facts.mtimeNs }];
+    });
+    return readOwnOffsets({ path: this.#where.path, hasData: tables.length < pins.length }, tables);
   }
 
   /** The newest OPTIONS file; RocksDB opens without it, so one that vanishes under us is left out. */
@@ -234,6 +255,10 @@ export async function openTable(
 
 function isSameFile(left: FileFacts, right: FileFacts): boolean {
   return isSameInode(left, right) && left.sizeBytes === right.sizeBytes && left.mtimeNs === right.mtimeNs;
+}
+
+function holdsOffsets({ columnFamily }: Pick<TableIdentity, 'columnFamily'>): boolean {
+  return columnFamily === OFFSETS_COLUMN_FAMILY;
 }
 
 type LiveFile = Pick<TableIdentity, 'sizeBytes' | 'uid' | 'columnFamily'>;

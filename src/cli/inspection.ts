@@ -1,18 +1,16 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { Failure, isFailure } from '../base/failure.ts';
+import { Failure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
-import { type DatabaseOffsets, holdsOffsets, readOwnOffsets } from '../capture/own-offsets.ts';
-import type { TableIdentity } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
-import { type FamilyOffsets, leastOffsets, statusOf } from '../streams/family-offsets.ts';
-import { keepsOwnOffsets } from '../streams/offsets.ts';
-import { type Judgement, judge, type Quality, stateTimeMs, type Verdict } from '../streams/quality.ts';
+import { type FamilyOffsets, statusOf } from '../streams/family-offsets.ts';
+import { type Layout, offsetsOf } from '../streams/offsets.ts';
+import { type Judgement, judge, type Quality, stateTimeMs, type TaskSight, type Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
 
@@ -26,7 +24,7 @@ export interface Inspection {
 
 export interface InspectedTask {
   readonly task: string;
-  readonly layout: 'file' | 'column-family';
+  readonly layout: Layout;
   /** What a capture would be worth under each guarantee; undefined where it would be refused. */
   readonly quality: { readonly at_least_once: Quality | undefined; readonly exactly_once_v2: Quality | undefined };
   /** Why it would be refused under one of them, or would leave a store out. */
@@ -61,7 +59,11 @@ export interface InspectionTools {
  * application is not there, `invalid` where several are and none is named.
  */
 export async function inspectStateDirectory(
-  where: { readonly stateDir: string; readonly applicationId: string | undefined },
+  where: {
+    readonly stateDir: string;
+    readonly applicationId: string | undefined;
+    readonly transactionalStores: boolean;
+  },
   tools: InspectionTools,
 ): Promise<Inspection> {
   const application = await findApplication(where, tools.files);
@@ -72,10 +74,11 @@ export async function inspectStateDirectory(
     tools.emit({ kind: 'notice', name, level: 'warn', message, facts }),
   );
   const state = await tools.askLock(directory);
+  const { transactionalStores } = where;
   await using manifests = new ManifestTails(tools.files);
   const tasks: InspectedTask[] = [];
   for (const task of await listTasks(tools.files, directory)) {
-    const look = { application, directory, task, isRunning: state !== 'stopped', report };
+    const look = { application, directory, task, isRunning: state !== 'stopped', report, transactionalStores };
     tasks.push(...(await inspectTask(look, { ...tools, manifests })));
   }
   return { application, state, tasks };
@@ -108,13 +111,13 @@ interface TaskLook {
   readonly task: string;
   readonly isRunning: boolean;
   readonly report: RestoreReport | undefined;
+  readonly transactionalStores: boolean;
 }
 
 /** One task, or none where it is gone by now. */
 async function inspectTask(look: TaskLook, tools: CaptureTools): Promise<readonly InspectedTask[]> {
   const where = { applicationDirectory: look.directory, task: look.task };
-  // Every other table counts as known: it is not opened.
-  const options = { isKnown: (table: TableIdentity) => !holdsOffsets(table), triesMax: CAPTURE_TRIES_MAX };
+  const options = { isKnown: () => true, triesMax: CAPTURE_TRIES_MAX };
   const outcome = await captureTask(where, tools, options);
   if (outcome.kind === 'gone') return [];
   if (outcome.kind === 'refused') {
@@ -140,52 +143,38 @@ async function inspectTask(look: TaskLook, tools: CaptureTools): Promise<readonl
     clockSteppedBack: false,
     memory: recallTask({ base: undefined, report: look.report }, sight),
     installedQuality: findInstalledQuality(look.report, sight),
+    transactionalStores: look.transactionalStores,
   });
-  return [describeTask(capture, judgement, await lookInside(capture))];
+  return [describeTask(capture, judgement)];
 }
 
-/** The offsets inside the databases; what cannot be read of them says something about this task only. */
-async function lookInside(capture: Capture): Promise<Inside> {
-  try {
-    return { databases: await readOwnOffsets(capture), why: undefined };
-  } catch (error) {
-    if (!isFailure(error, 'corrupt', 'invalid')) throw error;
-    const reason = error.kind === 'corrupt' ? 'damaged' : 'unsupported_store';
-    return { databases: [], why: { reason, message: error.message } };
-  }
-}
-
-interface Inside {
-  readonly databases: readonly DatabaseOffsets[];
-  readonly why: Explanation | undefined;
-}
-
-function describeTask({ task, sight, stores }: Capture, judgement: Judgement, inside: Inside): InspectedTask {
+function describeTask({ task, sight, stores }: Capture, judgement: Judgement): InspectedTask {
   const { atLeastOnce, exactlyOnce, leftOut } = judgement;
-  const hasOwnOffsets = sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies));
+  const { layout, offsets } = offsetsOf(sight);
   const custom = sight.customStores.map(
     (name) => ({ name, kind: 'other', tables: 0, sizeBytes: 0, columnFamilies: [], status: undefined }) as const,
   );
   const withoutOffset: Explanation = { reason: 'no_offset', message: `left out: ${leftOut.join(', ')}` };
   return {
     task,
-    layout: hasOwnOffsets ? 'column-family' : 'file',
+    layout,
     quality: { at_least_once: qualityOf(atLeastOnce), exactly_once_v2: qualityOf(exactlyOnce) },
-    why: inside.why ?? whyOf(atLeastOnce) ?? whyOf(exactlyOnce) ?? (leftOut.length > 0 ? withoutOffset : undefined),
+    why: whyOf(atLeastOnce) ?? whyOf(exactlyOnce) ?? (leftOut.length > 0 ? withoutOffset : undefined),
     stateTimeMs: stateTimeMs(sight),
     // Kafka Streams takes a .checkpoint that it finds for newer, and moves it inside.
-    offsets: new Map([...leastOffsets(inside.databases), ...(sight.checkpoint?.content.offsets ?? [])]),
-    stores: [...stores.map((store) => describeStore(store, inside.databases)), ...custom],
+    offsets: new Map([...offsets, ...(sight.checkpoint?.content.offsets ?? [])]),
+    stores: [...stores.map((store) => describeStore(store, sight)), ...custom],
   };
 }
 
 function describeStore(
   { name, kind, columnFamilies, files, tables }: Capture['stores'][number],
-  inside: readonly DatabaseOffsets[],
+  sight: TaskSight,
 ): InspectedStore {
   const small = files.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   const sizeBytes = tables.reduce((sum, table) => sum + table.sizeBytes, small);
-  const status = statusOf(inside.filter(({ store }) => store === name));
+  const written = sight.databases.filter((one) => one.store === name && one.tables.length > 0);
+  const status = statusOf(written.flatMap(({ own }) => (own?.kind === 'read' ? [own] : [])));
   return { name, kind, tables: tables.length, sizeBytes, columnFamilies, status };
 }
 

@@ -1,12 +1,13 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { Failure, messageOf } from '../base/failure.ts';
+import type { Layout } from '../streams/offsets.ts';
 import type { Guarantee, Quality, TaskMemory } from '../streams/quality.ts';
 import { documentShape } from './document-shape.ts';
 import { decodeText, encodeText } from './format.ts';
 import { formatSnapshotName, repositoryKeys } from './keys.ts';
 
-export type Layout = 'file' | 'column-family';
+export type { Layout };
 
 /** What one epoch published at one moment. Immutable; the commit point of a snapshot. See docs/format.md. */
 export interface SnapshotDocument {

@@ -4,6 +4,7 @@ import type { FileAccess } from '../base/file-access.ts';
 import { type CaptureTools, captureTask } from '../capture/capture.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import type { InstalledFile, InstalledTask } from '../repository/restore-result.ts';
+import { offsetsOf } from '../streams/offsets.ts';
 import { judge } from '../streams/quality.ts';
 import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
 import { hashSource } from '../transfer/source-file.ts';
@@ -128,9 +129,9 @@ async function assertInstallable(staging: Staging, entry: Entry, tools: InstallT
   }
   await using capture = outcome.capture;
   const { sight } = capture;
-  const offsets = sight.checkpoint?.content.offsets ?? new Map<string, bigint>();
+  const { offsets } = offsetsOf(sight);
   if (!hasSameItems([...offsets].map(String), [...entry.offsets].map(String)))
-    throw refusal(entry, 'its offsets are not those of its .checkpoint');
+    throw refusal(entry, 'its offsets are not those on disk');
   const databases = new Set(filesOfEntry(entry).flatMap(({ path }) => (path.includes('/') ? [dirname(path)] : [])));
   if (
     !hasSameItems(
@@ -140,14 +141,7 @@ async function assertInstallable(staging: Staging, entry: Entry, tools: InstallT
   )
     throw refusal(entry, 'its databases are not those of its document');
   const live = capture.stores.flatMap((store) => store.tables.map(({ path }) => path));
-  const named = filesOfEntry(entry).filter(({ path }) => /\.(?:sst|blob)$/.test(path));
-  if (
-    !hasSameItems(
-      live,
-      named.map(({ path }) => path),
-    )
-  )
-    throw refusal(entry, 'its tables are not those of its manifests');
+  if (!hasSameItems(live, tablesOf(entry))) throw refusal(entry, 'its tables are not those of its manifests');
   const { atLeastOnce } = judge(sight, {
     applicationId: tools.applicationId,
     nowMs: tools.clock.nowMs(),
@@ -155,8 +149,13 @@ async function assertInstallable(staging: Staging, entry: Entry, tools: InstallT
     clockSteppedBack: false,
     memory: undefined,
     installedQuality: entry.quality,
+    transactionalStores: false,
   });
   if (atLeastOnce.kind === 'refused') throw refusal(entry, atLeastOnce.why.message);
+}
+
+function tablesOf(entry: Entry): readonly string[] {
+  return filesOfEntry(entry).flatMap(({ path }) => (/\.(?:sst|blob)$/.test(path) ? [path] : []));
 }
 
 function hasSameItems(left: readonly string[], right: readonly string[]): boolean {
@@ -168,16 +167,17 @@ function refusal(entry: Entry, why: string): Failure {
 }
 
 /**
- * The checkpoint and all directories get the age of the state (A3): Kafka Streams deletes what is too old by the age of
- * the directory, and nothing that Kafka writes later is older. Tables keep the stamps of their birth, which is now.
+ * What tells the age of the state, and all directories, get it (A3): Kafka Streams deletes what is too old by the age of
+ * the directory, and nothing that Kafka writes later is older. In the file layout that is the checkpoint, and tables keep the
+ * stamps of their birth, which is now; where offsets lie inside RocksDB, it is the tables.
  */
 async function stampAndSync(
   staged: string,
   entry: Entry,
   { stampSeconds, disk }: { readonly stampSeconds: number; readonly disk: DiskOperations },
 ): Promise<void> {
-  const checkpoint = entry.layout === 'file' ? [CHECKPOINT_FILE] : [];
-  for (const path of [...checkpoint, ...directoriesOf(entry).toReversed()]) {
+  const dated = entry.layout === 'file' ? [CHECKPOINT_FILE] : tablesOf(entry);
+  for (const path of [...dated, ...directoriesOf(entry).toReversed()]) {
     await disk.stamp(join(staged, path), stampSeconds);
     await disk.sync(join(staged, path));
   }

@@ -7,7 +7,7 @@ import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask, type InstalledTask, isUnopened } from '../repository/restore-result.ts';
-import { keepsOwnOffsets } from '../streams/offsets.ts';
+import { layoutOf, offsetsOf } from '../streams/offsets.ts';
 import {
   type Guarantee,
   type Judgement,
@@ -30,6 +30,8 @@ export async function lookAtVolume(
       readonly applicationId: string;
       readonly processingGuarantee: Guarantee;
       readonly instance: string;
+      readonly transactionalStores: boolean;
+      readonly layoutMax: Layout;
     };
     /** What to add to our clock for the store's. */
     readonly storeAheadMs: number;
@@ -66,7 +68,7 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
   const { processingGuarantee } = how.settings;
   const judgement = judgeLocally(sight, how);
   const writtenMs = stateTimeMs(sight);
-  const offsets = sight.checkpoint?.content.offsets ?? new Map<string, bigint>();
+  const { offsets, unknown } = offsetsOf(sight);
   const { report } = how.recollection;
   const installed = report === undefined ? undefined : findInstalledTask(report, sight);
   const onTrial = how.onTrial.has(task) ? installed : undefined;
@@ -76,13 +78,14 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     task,
     verdict,
     offsets,
-    unfilled: sight.checkpoint?.content.unknown ?? new Set(),
+    unfilled: new Set([...unknown, ...findUnserved(capture, judgement, how.settings.applicationId)]),
     // Not later than now, whatever a clock that ran ahead has stamped.
     stateTimeMs: writtenMs === undefined ? undefined : Math.min(writtenMs, how.tools.clock.nowMs()) + how.storeAheadMs,
     sizeBytes: sizeOf(capture),
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
     onTrial,
     quarantine:
+      findTooNew(sight, how.settings.layoutMax) ??
       whyLocallyFenced({ sight, verdict, offsets, installed }, how) ??
       (isUntouched ? how.whyQuarantined(onTrial) : undefined),
     leftIn: findLayout(sight, report),
@@ -105,10 +108,9 @@ function whyLocallyFenced(
   const { sight, verdict, offsets, installed } = local;
   const hasProgressed = installed === undefined || !hasEqualOffsets(installed, { offsets });
   const writtenMs = (stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n)) + storeAheadMs;
-  const ownOffsets = sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies));
   return whyFenced({
     task: sight.task,
-    layout: ownOffsets ? 'column-family' : 'file',
+    layout: layoutOf(sight),
     quality: verdict.kind === 'valid' ? verdict.quality : undefined,
     stateTimeMs: hasProgressed ? writtenMs : Math.min(writtenMs, installed.stateTimeMs),
     isOf: (instance) =>
@@ -133,8 +135,26 @@ async function whyUnreadableFenced(
 function findLayout(sight: TaskSight, report: Recollection['report']): Layout | undefined {
   const installed = report === undefined ? undefined : findInstalledTask(report, sight);
   if (installed !== undefined && isUnopened(installed, sight)) return undefined;
-  if (sight.databases.some(({ columnFamilies }) => keepsOwnOffsets(columnFamilies))) return 'column-family';
+  if (layoutOf(sight) === 'column-family') return 'column-family';
   return sight.checkpoint !== undefined && sight.databases.length > 0 ? 'file' : undefined;
+}
+
+/** An application of before the column family does not open such a directory, and ends. */
+function findTooNew(sight: TaskSight, layoutMax: Layout): Explanation | undefined {
+  if (layoutMax === 'column-family' || layoutOf(sight) === 'file') return undefined;
+  return { reason: 'layout_too_new', message: `its layout is column-family, at most ${layoutMax} is allowed` };
+}
+
+/** The changelogs of stores that are there and have no offset inside them yet. */
+function findUnserved(
+  { task, sight, stores }: Capture,
+  judgement: Judgement,
+  applicationId: string,
+): readonly string[] {
+  if (layoutOf(sight) === 'file') return [];
+  const partition = task.slice(task.indexOf('_') + 1);
+  const unserved = stores.filter(({ name }) => !judgement.stores.has(name));
+  return unserved.map(({ name }) => `${applicationId}-${name}-changelog-${partition}`);
 }
 
 function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1]): Judgement {
@@ -146,6 +166,7 @@ function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1])
     clockSteppedBack: false,
     memory: recallTask(recollection, sight),
     installedQuality: findInstalledQuality(recollection.report, sight),
+    transactionalStores: settings.transactionalStores,
   });
 }
 

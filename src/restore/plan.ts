@@ -31,7 +31,7 @@ export interface LocalTask {
   readonly taint: Taint | undefined;
   /** What an earlier restore installed here, while the application was not yet seen to live with it. */
   readonly onTrial: InstalledTask | undefined;
-  /** Why it must not stay: the application failed on it, or a fence withdrew it. */
+  /** Why it must not stay: the application cannot open it or failed on it, or a fence withdrew it. */
   readonly quarantine: Explanation | undefined;
   /** In which layout an application left it; undefined where none has opened it since it was installed, or nobody can tell. */
   readonly leftIn: Layout | undefined;

@@ -53,6 +53,7 @@ export interface RestoreSettings {
   readonly isDrill: boolean;
   readonly applicationId: string;
   readonly processingGuarantee: Guarantee;
+  readonly transactionalStores: boolean;
   readonly instance: string;
   readonly lineage: string;
   /** Of the application that is about to start; undefined stands for all alike. */

@@ -24,7 +24,7 @@ describe('without any earlier look', () => {
   ])('%s must not have changed since the checkpoint, however long ago', (_name, path, parent) => {
     expect(look(new Map([[path, parent]]), { nowMs: ms(3_600_000) })).toEqual({
       reason: 'changing',
-      message: `${path} changed after .checkpoint was written; waits for the next checkpoint`,
+      message: `${path} changed after the offsets were written; waits until they are written again`,
     });
   });
 

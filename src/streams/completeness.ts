@@ -15,7 +15,7 @@ export function findMissing(
   parents: ReadonlyMap<string, ParentDirectory>,
   before: ReadonlyMap<string, ParentMemory> | undefined,
   times: {
-    /** Of the checkpoint; undefined where there is none, which is refused for want of offsets anyhow. */
+    /** Of the offsets; undefined where there are none, which is refused for want of them anyhow. */
     readonly stateTimeNs: bigint | undefined;
     readonly nowMs: number;
   },
@@ -59,7 +59,7 @@ function explainChange(
   if (!isExpiryOrGrowth) {
     return {
       reason: 'changing',
-      message: `${path} changed after .checkpoint was written; waits for the next checkpoint`,
+      message: `${path} changed after the offsets were written; waits until they are written again`,
     };
   }
   const settledNs = parent.facts.mtimeNs + BigInt(SETTLED_MS) * 1_000_000n;

@@ -14,6 +14,7 @@ describe('the offsets of a database', () => {
     ]);
     expect(decodeFamilyOffsets(values)).toEqual({
       offsets: new Map([['orders-agg-changelog-1', 3324n]]),
+      unknown: new Set(),
       status: 'closed',
       position: new Map([['orders-input-1', 3324n]]),
     });
@@ -26,7 +27,10 @@ describe('the offsets of a database', () => {
       ['a-1', long(2n ** 63n - 1n)],
       ['status', long(1n)],
     ]);
-    expect(decodeFamilyOffsets(values)).toEqual(offsetsOf({ 'a-1': 2n ** 63n - 1n }, 'open'));
+    expect(decodeFamilyOffsets(values)).toEqual({
+      ...offsetsOf({ 'a-1': 2n ** 63n - 1n }, 'open'),
+      unknown: new Set(['a-0']),
+    });
   });
 
   test.each([
@@ -111,7 +115,7 @@ test.each([
 });
 
 function offsetsOf(offsets: Readonly<Record<string, bigint>>, status: FamilyOffsets['status']): FamilyOffsets {
-  return { offsets: new Map(Object.entries(offsets)), status, position: new Map() };
+  return { offsets: new Map(Object.entries(offsets)), unknown: new Set(), status, position: new Map() };
 }
 
 function long(value: bigint): Uint8Array {

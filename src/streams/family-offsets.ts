@@ -1,4 +1,5 @@
 import { Failure } from '../base/failure.ts';
+import type { Explanation } from './reason.ts';
 
 /**
  * What the column family `offsets` of one database says (KIP-1035; org.apache.kafka.streams.state.internals
@@ -14,36 +15,56 @@ import { Failure } from '../base/failure.ts';
 export interface FamilyOffsets {
   /** By `<topic>-<partition>`: for a task the last applied offset of a changelog, for `global` the next one to read. */
   readonly offsets: ReadonlyMap<string, bigint>;
+  /** Partitions that are known, but have no offset yet: their store is being filled, or never got a record. */
+  readonly unknown: ReadonlySet<string>;
   /** As it was flushed last: `closed` is "nothing was flushed since the last clean close". Transactional stores have none. */
   readonly status: 'open' | 'closed' | undefined;
   /** By `<topic>-<partition>` of the inputs: how far interactive queries may trust the store. */
   readonly position: ReadonlyMap<string, bigint>;
 }
 
+/** The family of one database as one look at its live tables saw it. */
+export type FamilySight =
+  | (FamilyOffsets & {
+      readonly kind: 'read';
+      /** The modification time of the newest table that holds an offset; undefined where none does. */
+      readonly writtenNs: bigint | undefined;
+      /** There are tables of other families. */
+      readonly hasData: boolean;
+    })
+  | { readonly kind: 'unreadable'; readonly why: Explanation };
+
+/** Whether a key of the family is that of an offset. */
+export function isOffsetKey(key: string): boolean {
+  return key !== STATUS_KEY && key !== POSITION_KEY;
+}
+
 /** From the keys, as latin1, and values of the family. `corrupt` for what Kafka would not have written, `invalid` for keys that are new. */
 export function decodeFamilyOffsets(values: ReadonlyMap<string, Uint8Array>): FamilyOffsets {
   const offsets = new Map<string, bigint>();
+  const unknown = new Set<string>();
   let status: FamilyOffsets['status'];
   let position: ReadonlyMap<string, bigint> = new Map();
   for (const [key, value] of values) {
-    if (key === 'status') status = decodeStatus(value);
-    else if (key === 'position') position = decodePosition(value);
+    if (key === STATUS_KEY) status = decodeStatus(value);
+    else if (key === POSITION_KEY) position = decodePosition(value);
     else if (!TOPIC_PARTITION.test(key))
       throw new Failure('invalid', `the key '${key}' among the offsets is not known`);
     else {
       const offset = decodeLong(key, value);
       if (offset >= 0n) offsets.set(key, offset);
-      else if (offset !== OFFSET_UNKNOWN) throw new Failure('corrupt', `the offset of ${key} is ${offset}`);
+      else if (offset === OFFSET_UNKNOWN) unknown.add(key);
+      else throw new Failure('corrupt', `the offset of ${key} is ${offset}`);
     }
   }
-  return { offsets, status, position };
+  return { offsets, unknown, status, position };
 }
 
 /**
  * The offsets of a task from those of its databases. The segments of a store are flushed apart and carry one each for the
  * same partition, of which the least counts. A segment that was never flushed carries none and is not heard.
  */
-export function leastOffsets(databases: Iterable<FamilyOffsets>): ReadonlyMap<string, bigint> {
+export function leastOffsets(databases: Iterable<Pick<FamilyOffsets, 'offsets'>>): ReadonlyMap<string, bigint> {
   const least = new Map<string, bigint>();
   for (const { offsets } of databases) {
     for (const [partition, offset] of offsets) {
@@ -55,14 +76,14 @@ export function leastOffsets(databases: Iterable<FamilyOffsets>): ReadonlyMap<st
 }
 
 /** Of a store: open where one of its databases is, closed where all are, undefined where one does not say. */
-export function statusOf(databases: readonly FamilyOffsets[]): FamilyOffsets['status'] {
+export function statusOf(databases: readonly Pick<FamilyOffsets, 'status'>[]): FamilyOffsets['status'] {
   const all = new Set(databases.map(({ status }) => status));
   if (all.has('open')) return 'open';
   return all.size === 1 ? databases[0]?.status : undefined;
 }
 
 function decodeStatus(value: Uint8Array): FamilyOffsets['status'] {
-  const status = decodeLong('status', value);
+  const status = decodeLong(STATUS_KEY, value);
   if (status === 0n) return 'closed';
   if (status === 1n) return 'open';
   throw new Failure('invalid', `the status is ${status}, which is not known`);
@@ -137,6 +158,8 @@ function cut(at: number): Failure {
   return new Failure('corrupt', `the position is cut or malformed at byte ${at}`);
 }
 
+const STATUS_KEY = 'status';
+const POSITION_KEY = 'position';
 const OFFSET_UNKNOWN = -4n;
 // Kafka's own grammar of topic names; partitions as Java's Integer prints them.
 const TOPIC_PARTITION = /^[A-Za-z0-9._-]{1,249}-(?:0|[1-9]\d{0,9})$/;

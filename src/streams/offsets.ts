@@ -1,5 +1,21 @@
 import type { Checkpoint } from './checkpoint-file.ts';
+import { type FamilySight, leastOffsets } from './family-offsets.ts';
+import type { DatabaseSight, TaskSight } from './quality.ts';
 import type { Explanation } from './reason.ts';
+
+/** Where the offsets of a task lie: in its `.checkpoint`, or inside each of its databases. */
+export type Layout = 'file' | 'column-family';
+
+/** How far a task is, wherever it says so. */
+export interface TaskOffsets {
+  readonly layout: Layout;
+  /** Per changelog partition; of the segments of a store the least. */
+  readonly offsets: ReadonlyMap<string, bigint>;
+  /** Changelog partitions without an offset: their stores are still being filled. */
+  readonly unknown: ReadonlySet<string>;
+  /** A1: when these offsets were first on disk, as far as stamps tell; undefined where there are none. */
+  readonly writtenNs: bigint | undefined;
+}
 
 /** From 4.3 (KIP-1035) every database carries its own offsets, in a column family; up to 4.2 `.checkpoint` has them. */
 export const OFFSETS_COLUMN_FAMILY = 'offsets';
@@ -7,6 +23,41 @@ export const OFFSETS_COLUMN_FAMILY = 'offsets';
 /** Whether a database with these column families keeps its offsets inside. */
 export function keepsOwnOffsets(columnFamilies: readonly string[]): boolean {
   return columnFamilies.includes(OFFSETS_COLUMN_FAMILY);
+}
+
+/** From a single look. What lies beside a column family in a `.checkpoint` is not of the same moment, and does not count. */
+export function offsetsOf(sight: TaskSight): TaskOffsets {
+  if (layoutOf(sight) === 'column-family') return ownOffsets(sight.databases);
+  const { content, mtimeNs } = sight.checkpoint ?? {};
+  return {
+    layout: 'file',
+    offsets: content?.offsets ?? new Map<string, bigint>(),
+    unknown: content?.unknown ?? new Set<string>(),
+    writtenNs: mtimeNs,
+  };
+}
+
+/** A task is of the new layout as soon as one of its databases is: older releases do not open it any more. */
+export function layoutOf({ databases }: Pick<TaskSight, 'databases'>): Layout {
+  return databases.some(({ own }) => own !== undefined) ? 'column-family' : 'file';
+}
+
+/** The oldest over the databases: that of the others came later. */
+function ownOffsets(databases: readonly DatabaseSight[]): TaskOffsets {
+  const read = databases.flatMap(({ own }) => (own?.kind === 'read' ? [own] : []));
+  const written = read.flatMap(({ writtenNs, offsets }) =>
+    writtenNs === undefined || offsets.size === 0 ? [] : [writtenNs],
+  );
+  const unknown = read.flatMap((one: FamilySight & { kind: 'read' }) => [...one.unknown]);
+  return {
+    layout: 'column-family',
+    offsets: leastOffsets(read),
+    unknown: new Set(unknown),
+    writtenNs: written.reduce<bigint | undefined>(
+      (least, one) => (least === undefined || one < least ? one : least),
+      undefined,
+    ),
+  };
 }
 
 /** The stores of a task that have an offset, and those that have tables but none, which must not travel. */

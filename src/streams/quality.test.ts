@@ -79,18 +79,6 @@ describe('a task with a checkpoint file', () => {
   });
 });
 
-test('a task that keeps its offsets inside RocksDB is refused', () => {
-  const databases = [databaseSight('rocksdb/agg', { columnFamilies: ['default', 'offsets'] })];
-  expect(judge(taskSight({ databases, checkpoint: undefined }), lookContext()).atLeastOnce).toEqual({
-    kind: 'refused',
-    why: {
-      reason: 'no_offset',
-      message:
-        'rocksdb/agg keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not capture yet',
-    },
-  });
-});
-
 describe('Q1: no table is newer than the checkpoint', () => {
   test.each([
     ['was flushed before it', tableSight(before(1)), CLEAN],
@@ -462,6 +450,8 @@ const databases = fc
           greatestSequence: fc.constantFrom(0n, 1_000n, 70_000n),
           newestDropped: fc.boolean(),
           tables: fc.array(fc.record({ mtimeNs: stamps, birthtimeNs: stamps }), { maxLength: 2 }),
+          bornNs: fc.constant(before(3_600_000)),
+          own: fc.constant(undefined),
         }),
       ),
     ),

@@ -1,7 +1,9 @@
 import { type FileFacts, isSameDirectory } from '../base/file-access.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 import { findMissing, type ParentMemory } from './completeness.ts';
-import { coverStores, keepsOwnOffsets } from './offsets.ts';
+import type { FamilySight } from './family-offsets.ts';
+import { judgeFamilies } from './family-quality.ts';
+import { coverStores, layoutOf, type OffsetCover, offsetsOf } from './offsets.ts';
 import type { Explanation, Reason } from './reason.ts';
 import { GLOBAL_TASK, type ParentDirectory } from './state-directory.ts';
 
@@ -33,6 +35,10 @@ export interface DatabaseSight {
   /** What was written last is in no live table: deletions met all that they delete, and both were dropped. */
   readonly newestDropped: boolean;
   readonly tables: readonly { readonly mtimeNs: bigint; readonly birthtimeNs: bigint }[];
+  /** Of its directory; 0 where the file system knows no birth times. */
+  readonly bornNs: bigint;
+  /** What its column family of offsets says; undefined where it has none (up to Kafka Streams 4.2). */
+  readonly own: FamilySight | undefined;
 }
 
 /**
@@ -78,6 +84,8 @@ export interface JudgeContext {
   readonly memory: TaskMemory | undefined;
   /** The quality with which this directory was installed, where the application has not opened it since (Q8). */
   readonly installedQuality: Quality | undefined;
+  /** The application's `enable.transactional.statestores`, as far as somebody told. */
+  readonly transactionalStores: boolean;
 }
 
 export type Verdict =
@@ -97,40 +105,82 @@ export interface Judgement {
 export function judge(sight: TaskSight, context: JudgeContext): Judgement {
   const { memory: known } = context;
   const memory = known !== undefined && isSameDirectory(known, sight.facts) ? known : undefined;
-  const { checkpoint } = sight;
-  const missing = findMissing(sight.parents, memory?.parents, {
-    stateTimeNs: checkpoint?.mtimeNs,
+  const missing = findMissing(parentsOf(sight), memory?.parents, {
+    stateTimeNs: offsetsOf(sight).writtenNs,
     nowMs: context.nowMs,
   });
+  const given = { memory, context, missing };
+  return layoutOf(sight) === 'file' ? judgeFile(sight, given) : judgeColumnFamily(sight, given);
+}
+
+interface Given {
+  /** Of this very directory. */
+  readonly memory: TaskMemory | undefined;
+  readonly context: JudgeContext;
+  /** What is gone from it, or may be (D2, D4). */
+  readonly missing: Explanation | undefined;
+}
+
+function judgeColumnFamily(sight: TaskSight, { memory, context, missing }: Given): Judgement {
+  const next = remember(sight, memory, {
+    // Kafka Streams itself deletes what an exactly-once application was killed over; only an older one left it (Q6).
+    passed: true,
+    tainted: isTainted(sight, memory),
+    isWhole: missing === undefined,
+    watch: { sinceMs: memory?.watch.sinceMs ?? context.nowMs, writes: 0n, looksExactlyOnce: false },
+  });
+  const obstacle = findCustomStore(sight) ?? (missing?.reason === 'being_deleted' ? missing : undefined);
+  if (obstacle !== undefined) return refuseAll(obstacle, next);
+  const judged = judgeFamilies(sight, context);
+  // What is open waits for its close, not for another look.
+  const unlessMissing = (verdict: Verdict): Verdict =>
+    verdict.kind === 'valid' && missing !== undefined ? { kind: 'refused', why: missing } : verdict;
+  const exactlyOnce = next.tainted && judged.exactlyOnce.kind === 'valid' ? UNCLEAN : judged.exactlyOnce;
+  return {
+    ...judged,
+    atLeastOnce: unlessMissing(judged.atLeastOnce),
+    exactlyOnce: unlessMissing(exactlyOnce),
+    memory: next,
+  };
+}
+
+function judgeFile(sight: TaskSight, { memory, context, missing }: Given): Judgement {
+  const { checkpoint } = sight;
   const cover =
     checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), context.applicationId);
   const leftOut = cover?.kind === 'covered' ? cover.leftOut : [];
-  const passed = isCovered(sight, memory, context);
-  const tainted = isTainted(sight, memory);
   const next = remember(sight, memory, {
-    passed,
-    tainted,
+    passed: isCovered(sight, memory, context),
+    tainted: isTainted(sight, memory),
     isWhole: missing === undefined,
     watch: watchCheckpoint(sight, memory, { context, leftOut }),
   });
-  const refuse = (why: Explanation): Judgement => {
-    const verdict = { kind: 'refused', why } as const;
-    return { atLeastOnce: verdict, exactlyOnce: verdict, stores: new Set(), leftOut: [], memory: next };
-  };
+  const obstacle = findCustomStore(sight) ?? missing;
+  if (obstacle !== undefined) return refuseAll(obstacle, next);
+  return judgeCover(cover, { context, next });
+}
 
-  const unsupported = findUnsupported(sight);
-  if (unsupported !== undefined) return refuse(unsupported);
-  if (missing !== undefined) return refuse(missing);
+function judgeCover(
+  cover: OffsetCover | undefined,
+  { context, next }: { readonly context: JudgeContext; readonly next: TaskMemory },
+): Judgement {
   if (cover === undefined) return { ...withoutCheckpoint(context, next), stores: new Set(), leftOut: [], memory: next };
-  if (cover.kind === 'refused') return refuse(cover.why);
-  if (cover.stores.size === 0) return refuse({ reason: 'no_offset', message: 'no store has an offset yet' });
+  if (cover.kind === 'refused') return refuseAll(cover.why, next);
+  if (cover.stores.size === 0) {
+    return refuseAll({ reason: 'no_offset', message: 'no store has an offset yet' }, next);
+  }
   return {
     atLeastOnce: judgeAtLeastOnce(context, next),
     exactlyOnce: judgeExactlyOnce(next),
     stores: cover.stores,
-    leftOut,
+    leftOut: cover.leftOut,
     memory: next,
   };
+}
+
+function refuseAll(why: Explanation, memory: TaskMemory): Judgement {
+  const verdict = { kind: 'refused', why } as const;
+  return { atLeastOnce: verdict, exactlyOnce: verdict, stores: new Set(), leftOut: [], memory };
 }
 
 /** The verdict that counts under a guarantee; `auto` takes only what both grant. */
@@ -147,7 +197,8 @@ export function verdictUnder(guarantee: Guarantee, judgement: Pick<Judgement, 'a
 
 /** A1: the moment at which these offsets were first on disk, by the clock of this machine. */
 export function stateTimeMs(sight: TaskSight): number | undefined {
-  return sight.checkpoint === undefined ? undefined : Number(sight.checkpoint.mtimeNs / 1_000_000n);
+  const { writtenNs } = offsetsOf(sight);
+  return writtenNs === undefined ? undefined : Number(writtenNs / 1_000_000n);
 }
 
 function judgeAtLeastOnce(context: JudgeContext, look: TaskMemory): Verdict {
@@ -157,18 +208,18 @@ function judgeAtLeastOnce(context: JudgeContext, look: TaskMemory): Verdict {
 }
 
 function judgeExactlyOnce(look: TaskMemory): Verdict {
-  if (look.tainted) {
-    return refused(
-      'unclean_restart',
-      'the application was started over tables that no checkpoint covered; they may hold writes of aborted transactions',
-    );
-  }
+  if (look.tainted) return UNCLEAN;
   if (look.passed) return { kind: 'valid', quality: 'clean' };
   return refused(
     'exactly_once_running',
     'tables are newer than .checkpoint and may hold writes of aborted transactions',
   );
 }
+
+const UNCLEAN = refused(
+  'unclean_restart',
+  'the application was started over tables that no checkpoint covered; they may hold writes of aborted transactions',
+);
 
 function withoutCheckpoint(context: JudgeContext, look: TaskMemory): Pick<Judgement, 'atLeastOnce' | 'exactlyOnce'> {
   return {
@@ -181,20 +232,21 @@ function withoutCheckpoint(context: JudgeContext, look: TaskMemory): Pick<Judgem
   };
 }
 
-function findUnsupported(sight: TaskSight): Explanation | undefined {
-  const [custom] = sight.customStores;
-  if (custom !== undefined) {
-    return {
-      reason: 'unsupported_store',
-      message: `${custom} is no RocksDB store; what it writes is not known to be consistent`,
-    };
-  }
-  const inside = sight.databases.find((database) => keepsOwnOffsets(database.columnFamilies));
-  if (inside === undefined) return undefined;
+function findCustomStore({ customStores: [custom] }: TaskSight): Explanation | undefined {
+  if (custom === undefined) return undefined;
   return {
-    reason: 'no_offset',
-    message: `${inside.path} keeps its offsets inside RocksDB (Kafka Streams 4.3 and later), which this version does not capture yet`,
+    reason: 'unsupported_store',
+    message: `${custom} is no RocksDB store; what it writes is not known to be consistent`,
   };
+}
+
+/** D2: where no checkpoint is renamed into it, nothing but stores that come and go changes the task directory itself. */
+const TASK_ITSELF = '.';
+
+function parentsOf(sight: TaskSight): ReadonlyMap<string, ParentDirectory> {
+  if (layoutOf(sight) === 'file') return sight.parents;
+  const children = [...sight.parents.keys()];
+  return new Map([[TASK_ITSELF, { kind: 'stores', facts: sight.facts, children }], ...sight.parents]);
 }
 
 /** Whether the checkpoint covers everything that is on disk: Q1 with Q4 and Q5, or Q2. */
@@ -306,7 +358,7 @@ function remember(
   const { device, inode, birthtimeNs } = sight.facts;
   const { checkpoint } = sight;
   const parents = new Map(
-    [...sight.parents].map(([path, { facts, children }]) => [path, { mtimeNs: facts.mtimeNs, children }] as const),
+    [...parentsOf(sight)].map(([path, { facts, children }]) => [path, { mtimeNs: facts.mtimeNs, children }] as const),
   );
   return {
     device,

@@ -67,6 +67,7 @@ export class AgentScenario implements AsyncDisposable {
         stateDir: this.disk.stateDir,
         applicationId: APPLICATION,
         processingGuarantee: 'at_least_once',
+        transactionalStores: false,
         instance: 'pod-0',
         lineage: 'test',
         compression: 'zstd',

@@ -50,6 +50,7 @@ export class CaptureSession implements AsyncDisposable {
       clockSteppedBack: false,
       memory: this.#memory,
       installedQuality: undefined,
+      transactionalStores: false,
     });
     if (this.#remembers) this.#memory = judgement.memory;
     const verdict = verdictUnder('at_least_once', judgement);

@@ -189,6 +189,7 @@ export class Scenario implements AsyncDisposable {
       stateDir: this.stateDir,
       applicationId: APPLICATION,
       processingGuarantee: choices.guarantee ?? 'at_least_once',
+      transactionalStores: false,
       instance: choices.instance ?? 'pod-0',
       lineage: 'test',
       program: 'warmstate test',

@@ -1,5 +1,6 @@
 import type { FileFacts } from '../../src/base/file-access.ts';
 import { decodeCheckpoint } from '../../src/streams/checkpoint-file.ts';
+import type { FamilySight } from '../../src/streams/family-offsets.ts';
 import type { DatabaseSight, JudgeContext, TaskSight } from '../../src/streams/quality.ts';
 import type { ParentDirectory } from '../../src/streams/state-directory.ts';
 
@@ -55,8 +56,43 @@ export function databaseSight(path: string, changes: Partial<DatabaseSight> = {}
     greatestSequence: 1_000n,
     newestDropped: false,
     tables: [tableSight(before(5_000))],
+    bornNs: before(3_600_000),
+    own: undefined,
     ...changes,
   };
+}
+
+/**
+ * A database of the column-family layout, cleanly closed, with one table that was written at the moment which
+ * is the checkpoint's in the other layout.
+ */
+export function familyDatabase(
+  path: string,
+  changes: Partial<Extract<FamilySight, { kind: 'read' }>> = {},
+  rest: Partial<DatabaseSight> = {},
+): DatabaseSight {
+  const { store } = databaseSight(path);
+  return databaseSight(path, {
+    columnFamilies: ['default', 'offsets'],
+    tables: [tableSight(CHECKPOINT_NS)],
+    own: {
+      kind: 'read',
+      offsets: new Map([[`orders-${store}-changelog-3`, 100n]]),
+      unknown: new Set(),
+      status: 'closed',
+      position: new Map(),
+      writtenNs: CHECKPOINT_NS,
+      hasData: true,
+      ...changes,
+    },
+    ...rest,
+  });
+}
+
+/** One that was made, and never flushed. */
+export function unwrittenDatabase(path: string, bornNs: bigint): DatabaseSight {
+  const nothing = { offsets: new Map<string, bigint>(), status: undefined, writtenNs: undefined, hasData: false };
+  return familyDatabase(path, nothing, { tables: [], greatestSequence: 0n, bornNs });
 }
 
 export function tableSight(mtimeNs: bigint, birthtimeNs = mtimeNs): DatabaseSight['tables'][number] {
@@ -80,6 +116,7 @@ export function lookContext(changes: Partial<JudgeContext> = {}): JudgeContext {
     clockSteppedBack: false,
     memory: undefined,
     installedQuality: undefined,
+    transactionalStores: false,
     ...changes,
   };
 }

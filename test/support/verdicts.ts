@@ -40,6 +40,7 @@ export function judgeSight(
     clockSteppedBack: false,
     memory: context.memory,
     installedQuality: undefined,
+    transactionalStores: false,
   });
   return { verdicts: [atLeastOnce, exactlyOnce].map(wordOf), memory };
 }

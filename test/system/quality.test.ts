@@ -21,8 +21,7 @@ const LIVE = ['live', 'exactly_once_running'];
 /** At the first look nothing tells new segments from a deletion (D2). */
 const WAITS = ['changing', 'changing'];
 const NO_CHECKPOINT = ['no_offset', 'exactly_once_running'];
-const INSIDE_ROCKSDB = ['no_offset', 'no_offset'];
-
+const IS_OPEN = ['segmented', 'exactly_once_running'];
 interface Row {
   /** Tasks 0_0 and 0_1 (agg, win) at the first look, and when the parents of their stores were seen before. */
   readonly windowed: readonly [readonly string[], readonly string[]];
@@ -35,11 +34,8 @@ const ALL_CLEAN: Row = { windowed: [CLEAN, CLEAN], plain: CLEAN, global: CLEAN }
 const FLUSHED: Row = { windowed: [WAITS, LIVE], plain: CLEAN, global: LIVE };
 const WITHOUT_CHECKPOINT: Row = { windowed: [NO_CHECKPOINT, NO_CHECKPOINT], plain: NO_CHECKPOINT, global: CLEAN };
 
-const ALL_INSIDE: Row = {
-  windowed: [INSIDE_ROCKSDB, INSIDE_ROCKSDB],
-  plain: INSIDE_ROCKSDB,
-  global: INSIDE_ROCKSDB,
-};
+/** Of what lies inside RocksDB nothing that has segments, and nothing global, is worth anything while it is open. */
+const OPEN: Row = { windowed: [IS_OPEN, IS_OPEN], plain: CLEAN, global: IS_OPEN };
 
 const CLOSED = [
   '2.8.2-alos-closed',
@@ -49,6 +45,9 @@ const CLOSED = [
   '4.2.2-alos-closed',
   '4.2.2-eos-closed',
 ];
+
+/** Their offsets lie inside RocksDB, and nothing names the stores that there must be. */
+const CLOSED_INSIDE = ['4.3.1-alos-closed', '4.3.1-eos-closed'];
 
 /** Under at-least-once and under exactly-once. */
 const EXPECTED: readonly (readonly [string, Row])[] = [
@@ -67,9 +66,11 @@ const EXPECTED: readonly (readonly [string, Row])[] = [
   ['4.2.2-alos-flushed', FLUSHED],
   ['2.8.2-eos-flushed', WITHOUT_CHECKPOINT],
   ['4.2.2-eos-flushed', { ...WITHOUT_CHECKPOINT, global: LIVE }],
-  ...['alos-closed', 'alos-killed', 'alos-flushed', 'eos-closed', 'eos-killed', 'eos-flushed'].map(
-    (life) => [`4.3.1-${life}`, ALL_INSIDE] as const,
-  ),
+  ...CLOSED_INSIDE.map((name) => [name, ALL_CLEAN] as const),
+  ['4.3.1-alos-killed', ALL_CLEAN],
+  ['4.3.1-eos-killed', ALL_CLEAN],
+  ['4.3.1-alos-flushed', OPEN],
+  ['4.3.1-eos-flushed', OPEN],
 ];
 
 test('every recorded directory has its row', () => {
@@ -107,19 +108,24 @@ test('in every directory that was closed there are manifests younger than the ch
 });
 
 describe.each(VOLUMES)('a task directory on %s that is being deleted', (volume) => {
-  test.each(CLOSED)('%s is refused from the first loss to the last, in directory order', async (name) => {
-    await using root = await openTempDirectory(volume);
-    const { applicationId } = await layOut(name, root.path);
-    for (const task of ['0_0', '0_1', '1_0', 'global']) {
-      const application = join(root.path, applicationId);
-      expect(await deleteWatched(application, task, deleteInDirectoryOrder(join(application, task)))).toEqual([]);
-    }
-  });
+  test.each([...CLOSED, ...CLOSED_INSIDE])(
+    '%s is refused from the first loss to the last, in directory order',
+    async (name) => {
+      await using root = await openTempDirectory(volume);
+      const { applicationId } = await layOut(name, root.path);
+      for (const task of ['0_0', '0_1', '1_0', 'global']) {
+        const application = join(root.path, applicationId);
+        expect(await deleteWatched(application, task, deleteInDirectoryOrder(join(application, task)))).toEqual([]);
+      }
+    },
+  );
 
   // Another file system lists in another order.
-  test.each(Array.from({ length: 16 }, (_, seed) => seed))('is refused in the order %i too', async (seed) => {
+  test.each(
+    Array.from({ length: 32 }, (_, seed) => [seed % 2 === 0 ? '3.9.2-eos-closed' : '4.3.1-eos-closed', seed] as const),
+  )('%s is refused in the order %i too', async (name, seed) => {
     await using root = await openTempDirectory(volume);
-    const { applicationId } = await layOut('3.9.2-eos-closed', root.path);
+    const { applicationId } = await layOut(name, root.path);
     const application = join(root.path, applicationId);
     const steps = deleteInOrder(join(application, '0_0'), seededRandom(seed));
     expect(await deleteWatched(application, '0_0', steps)).toEqual([]);

@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Failure, isFailure } from '../../src/base/failure.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
+import { isTaskName } from '../../src/streams/state-directory.ts';
 import { APPLICATION, listFiles, Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
 
 const CLOSED = '3.9.2-alos-closed';
+/** Its offsets lie inside RocksDB. */
+const INSIDE = '4.3.1-eos-closed';
 const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
 
 function decisions({ outcome, tasks }: RestoreResult): unknown {
@@ -32,19 +35,24 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 }
 
 describe('a snapshot restored on an empty disk', () => {
-  test.each(['2.8.2-alos-closed', '3.9.2-alos-closed', '3.9.2-eos-closed', '4.2.2-alos-closed', '4.2.2-eos-closed'])(
-    'is what it was, byte for byte (%s)',
-    async (recording) => {
-      await using scenario = await Scenario.open(recording);
-      const before = await scenario.hashes();
-      await scenario.snapshot({ guarantee: 'exactly_once_v2' });
-      await scenario.loseDisk();
-      const result = await scenario.restore({ guarantee: 'exactly_once_v2' });
-      expect(decisions(result)).toEqual({ outcome: 'restored', tasks: all('warm') });
-      expect(await scenario.hashes()).toEqual(before);
-      expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual(['restore.json']);
-    },
-  );
+  test.each([
+    '2.8.2-alos-closed',
+    '3.9.2-alos-closed',
+    '3.9.2-eos-closed',
+    '4.2.2-alos-closed',
+    '4.2.2-eos-closed',
+    '4.3.1-alos-closed',
+    '4.3.1-eos-closed',
+  ])('is what it was, byte for byte (%s)', async (recording) => {
+    await using scenario = await Scenario.open(recording);
+    const before = await scenario.hashes();
+    await scenario.snapshot({ guarantee: 'exactly_once_v2' });
+    await scenario.loseDisk();
+    const result = await scenario.restore({ guarantee: 'exactly_once_v2' });
+    expect(decisions(result)).toEqual({ outcome: 'restored', tasks: all('warm') });
+    expect(await scenario.hashes()).toEqual(before);
+    expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual(['restore.json']);
+  });
 
   test('A3: has the age of its state on the checkpoint and on every directory, and tables that were born now', async () => {
     await using scenario = await Scenario.open(CLOSED);
@@ -62,18 +70,50 @@ describe('a snapshot restored on an empty disk', () => {
     }
   });
 
-  test('is unchanged for the next snapshot, which reads and sends no table', async () => {
-    await using scenario = await Scenario.open(CLOSED);
-    await scenario.snapshot();
+  test('A3: has the age of its state on its tables as well, where they hold the offsets', async () => {
+    await using scenario = await Scenario.open(INSIDE);
+    const { tasks } = await scenario.snapshot();
     await scenario.loseDisk();
-    await scenario.restore({ instance: 'pod-1' });
-    const { tasks, bytesRead, bytesUploaded } = await scenario.snapshot({ instance: 'pod-1' });
-    expect([tasks.map(({ outcome }) => outcome), bytesRead, bytesUploaded]).toEqual([
-      TASKS.map(() => 'unchanged'),
-      0,
-      0,
-    ]);
+    await scenario.restore();
+    for (const task of ['0_0', 'global']) {
+      const stateTimeMs = tasks.find((one) => one.task === task)?.stateTimeMs ?? 0;
+      const directory = join(scenario.applicationDirectory, task);
+      const tables = (await listFiles(directory)).filter((path) => path.endsWith('.sst'));
+      expect(tables.length).toBeGreaterThan(1);
+      for (const path of ['.', 'rocksdb', ...tables]) {
+        expect(Math.abs((await stat(join(directory, path))).mtimeMs - stateTimeMs), `${task}/${path}`).toBeLessThan(2);
+      }
+    }
   });
+
+  test('is as old on the disk where offsets lie inside the tables, and is left there by the next restore', async () => {
+    await using scenario = await Scenario.open(INSIDE);
+    const { tasks: captured } = await scenario.snapshot({ guarantee: 'exactly_once_v2' });
+    await scenario.loseDisk();
+    await scenario.restore({ guarantee: 'exactly_once_v2' });
+    const again = await scenario.restore({ guarantee: 'exactly_once_v2' });
+    expect(decisions(again)).toEqual({ outcome: 'local', tasks: all('local') });
+    for (const [index, { stateTimeMs, offsets }] of again.tasks.entries()) {
+      expect(Math.abs((stateTimeMs ?? 0) - (captured[index]?.stateTimeMs ?? 0))).toBeLessThan(2);
+      expect(offsets).toEqual(captured[index]?.offsets);
+    }
+  });
+
+  test.each([CLOSED, INSIDE])(
+    'is unchanged for the next snapshot, which reads and sends no table (%s)',
+    async (recording) => {
+      await using scenario = await Scenario.open(recording);
+      await scenario.snapshot();
+      await scenario.loseDisk();
+      await scenario.restore({ instance: 'pod-1' });
+      const { tasks, bytesRead, bytesUploaded } = await scenario.snapshot({ instance: 'pod-1' });
+      expect([tasks.map(({ outcome }) => outcome), bytesRead, bytesUploaded]).toEqual([
+        TASKS.map(() => 'unchanged'),
+        0,
+        0,
+      ]);
+    },
+  );
 
   test('Q8: keeps the quality it was captured with, whatever its stamps say', async () => {
     await using scenario = await Scenario.open('3.9.2-alos-flushed');
@@ -125,6 +165,14 @@ describe('what lies on the volume', () => {
     const result = await scenario.restore();
     expect(decisions(result)).toEqual({ outcome: 'restored', tasks: { ...all('local'), '0_0': 'warm' } });
     expect(await scenario.hashes()).toEqual(before);
+  });
+
+  test('is taken away where the application cannot open it, and nothing that it could open is offered', async () => {
+    await using scenario = await Scenario.open(INSIDE);
+    await scenario.snapshot();
+    const planned = decisions(await scenario.restore({ layoutMax: 'file' }));
+    expect(planned).toEqual({ outcome: 'failed', tasks: all('cold: layout_too_new') });
+    expect((await readdir(scenario.applicationDirectory)).filter(isTaskName)).toEqual([]);
   });
 
   test('is left alone while an application holds it', async () => {
