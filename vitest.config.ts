@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 // unit: beside its subject in src/, no processes, servers only in this one.  system: the whole program on recorded
 // state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
-// installs itself.  services: what else a cluster has, such as a real Prometheus, from Debian's packages.  kafka: real
-// Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+// installs itself.  services: what else a cluster has, such as a real Prometheus, from Debian's packages.  image: the
+// image, built without a daemon, at work.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({
   test: {
     projects: [
@@ -27,6 +27,15 @@ export default defineConfig({
           include: ['test/services/**/*.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'image',
+          include: ['test/image/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 900_000,
           fileParallelism: false,
         },
       },
