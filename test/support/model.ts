@@ -30,6 +30,11 @@ const WORDS = 'amber birch cedar delta ember frost grove heron inlet jetty kelp 
   ' ',
 );
 
+/** The timestamp of record n. */
+export function timestampOf(n: number, { stepMs }: Load): number {
+  return FIRST_TIMESTAMP_MS + n * stepMs;
+}
+
 /**
  * The contents of every store after the records 0 to `records` - 1. They must span less than the application's retention:
  * when exactly a window goes is Kafka's business, and differs from release to release.
@@ -51,7 +56,7 @@ export function contentsAfter(records: number, load: Load): Readonly<Record<Stor
       const key = `key-${chance(n, 0) % load.keys}`;
       const before = agg.get(key) ?? { count: 0, sum: 0, last: '' };
       agg.set(key, { count: before.count + 1, sum: before.sum + (chance(n, 1) % 1000), last: `${n} ${text}` });
-      const timestampMs = FIRST_TIMESTAMP_MS + n * load.stepMs;
+      const timestampMs = timestampOf(n, load);
       const window = `${key}@${timestampMs - (timestampMs % WINDOW_MS)}`;
       win.set(window, (win.get(window) ?? 0) + 1);
     }

@@ -48,6 +48,10 @@ export class Broker {
     await this.#java.request('/topics', { topics, partitions }, this.#signal);
   }
 
+  async deleteTopic(topic: string): Promise<void> {
+    await this.#java.request('/delete-topic', { topic }, this.#signal);
+  }
+
   /** Produces the records `from` (inclusive) to `to` (exclusive); all are acknowledged when it resolves. */
   async feed(topics: string, load: Load, range: { readonly from: number; readonly to: number }): Promise<void> {
     await this.#java.request('/feed', { topics, ...load, ...range }, this.#signal);
@@ -63,9 +67,12 @@ export class Broker {
     return offsetsOf(await this.#java.request('/committed-offsets', { group }, this.#signal));
   }
 
-  /** How many deletions a topic still holds: compaction takes them away when its `delete.retention.ms` is over. */
-  async tombstones(topic: string): Promise<number> {
-    const answer: unknown = JSON.parse(await this.#java.request('/tombstones', { topic }, this.#signal));
+  /**
+   * How many deletions of that time, in the records' own, a topic still holds: compaction takes them away some time after
+   * its `delete.retention.ms`.
+   */
+  async tombstones(topic: string, beforeMs: number): Promise<number> {
+    const answer: unknown = JSON.parse(await this.#java.request('/tombstones', { topic, beforeMs }, this.#signal));
     return Number(Object.entries(answer ?? {}).find(([name]) => name === 'tombstones')?.[1]);
   }
 

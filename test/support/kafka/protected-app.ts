@@ -17,6 +17,7 @@ export interface PrintedTask {
   /** Where a restored one comes from. */
   readonly snapshot?: string | null;
   readonly reason: string | null;
+  readonly stateTime: string | null;
   readonly offsets: Readonly<Record<string, string>>;
 }
 

@@ -36,10 +36,12 @@ public final class Broker {
         admin.describeCluster().clusterId().get();
         Harness harness = new Harness();
         harness.on("/topics", (query, body) -> createTopics(admin, query.text("topics"), query.number("partitions")));
+        harness.on("/delete-topic", (query, body) -> admin.deleteTopics(List.of(query.text("topic"))).all().get());
         harness.on("/feed", (query, body) -> Feed.send(bootstrap, query));
         harness.on("/end-offsets", (query, body) -> body.append(Json.of(endOffsets(admin))));
         harness.on("/committed-offsets", (query, body) -> body.append(Json.of(committedOffsets(admin, query.text("group")))));
-        harness.on("/tombstones", (query, body) -> body.append(Json.of(Map.of("tombstones", tombstones(bootstrap, query.text("topic"))))));
+        harness.on("/tombstones", (query, body) -> body.append(
+            Json.of(Map.of("tombstones", tombstones(bootstrap, query.text("topic"), query.longNumber("beforeMs"))))));
         harness.on("/members", (query, body) -> body.append(Json.of(Map.of("members", members(admin, query.text("group"))))));
         harness.start();
         broker.join();
@@ -70,8 +72,8 @@ public final class Broker {
             .collect(Collectors.toMap(e -> e.getKey().toString(), e -> Long.toString(e.getValue().offset()), (a, b) -> a, TreeMap::new));
     }
 
-    /** How many are still in the topic. */
-    private static long tombstones(String bootstrap, String topic) {
+    /** How many with an earlier timestamp are still in the topic. */
+    private static long tombstones(String bootstrap, String topic, long beforeMs) {
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(Map.of("bootstrap.servers", bootstrap),
             new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
@@ -81,7 +83,9 @@ public final class Broker {
             long found = 0;
             Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
             while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) if (record.value() == null) found++;
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+                    if (record.value() == null && record.timestamp() < beforeMs) found++;
+                }
             }
             return found;
         }
