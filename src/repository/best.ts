@@ -25,6 +25,8 @@ export interface Terms<T extends Offer = Offer> {
   /** What whoever wants the state says of the application. */
   readonly guarantee: Guarantee;
   readonly layoutMax: Layout;
+  /** Where brokers say that nothing was written since: it has no age. */
+  readonly isCurrent?: (offer: T) => boolean;
   /** Whatever else speaks against an offer: damage that was found, say. */
   readonly objection: (offer: T) => Explanation | undefined;
 }
@@ -67,7 +69,7 @@ export function whyNot<T extends Offer>(offer: T, terms: Terms<T>): Explanation 
   const objection = terms.objection(offer);
   if (objection !== undefined) return objection;
   const ageMs = terms.nowMs - offer.stateTimeMs;
-  if (ageMs > terms.maxAgeMs) {
+  if (ageMs > terms.maxAgeMs && terms.isCurrent?.(offer) !== true) {
     return {
       reason: 'too_old',
       message: `its state is ${inSeconds(ageMs)} old, at most ${inSeconds(terms.maxAgeMs)} is allowed`,

@@ -56,6 +56,12 @@ export const offsetMap = mapOf(
   checked(digits, (value) => (value < 2n ** 63n ? undefined : 'does not fit into 63 bits')),
 );
 
+/** Topic → its id, as Kafka's tools print it. */
+export const topicIdMap = mapOf(
+  textThat('topic', (value) => /^[A-Za-z0-9._-]{1,249}$/.test(value)),
+  textThat('id of a topic', (value) => /^[A-Za-z0-9_-]{22}$/.test(value)),
+);
+
 const MESSAGE_LENGTH_MAX = 64 * 1024;
 
 /** Beside the fields of `rest`, why: `reason` and `message`, both null where there is nothing to explain. */
@@ -133,6 +139,7 @@ const entry = checked(
     capturedAtMs: named('capturedAt', time),
     capturedBy: snapshotNameText,
     offsets: offsetMap,
+    topicIds: optional(topicIdMap),
     files: list(storedFile),
     stores: list(storedStore),
   }),
@@ -157,6 +164,7 @@ const taskMemory = object<TaskMemory>({
     object<{ mtimeNs: bigint; children: readonly string[] }>({ mtimeNs: signedDigits, children: list(nameText) }),
   ),
   watch: object<CheckpointWatch>({ sinceMs: named('since', time), writes: digits, looksExactlyOnce: flag }),
+  topicIds: optional(topicIdMap),
 });
 
 export const documentShape: Codec<SnapshotDocument> = checked(

@@ -41,6 +41,8 @@ export interface Entry {
   readonly capturedBy: string;
   /** Offset per changelog partition, `<topic>-<partition>`: the last applied one, for `global` the next to read. */
   readonly offsets: ReadonlyMap<string, bigint>;
+  /** The ids of their topics as brokers told them when it was captured, by topic; undefined where they were not asked. */
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
   /** What lies in the task directory itself: `.checkpoint`, `*.position`. */
   readonly files: readonly StoredFile[];
   readonly stores: readonly StoredStore[];

@@ -146,5 +146,6 @@ function memoryOfInstalled(installed: InstalledTask, restoredMs: number): TaskMe
     databases: new Map(manifests),
     parents: new Map(),
     watch: { sinceMs: restoredMs, writes: 0n, looksExactlyOnce: false },
+    topicIds: installed.topicIds,
   };
 }

@@ -24,6 +24,7 @@ import {
   qualityWord,
   snapshotNameText,
   taskName,
+  topicIdMap,
 } from './document-shape.ts';
 import { decodeText, encodeText } from './format.ts';
 import { repositoryKeys } from './keys.ts';
@@ -70,6 +71,7 @@ export interface TaskSummary {
   readonly capturedAtMs: number;
   readonly capturedBy: string;
   readonly offsets: ReadonlyMap<string, bigint>;
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
   /** Of all its files, unpacked. */
   readonly sizeBytes: number;
 }
@@ -126,6 +128,7 @@ export function summarise(entry: Entry): TaskSummary {
     capturedAtMs: entry.capturedAtMs,
     capturedBy: entry.capturedBy,
     offsets: entry.offsets,
+    topicIds: entry.topicIds,
     sizeBytes: filesOfEntry(entry).reduce((sum, file) => sum + file.sizeBytes, 0),
   };
 }
@@ -182,6 +185,7 @@ const recordShape = checked(
         capturedAtMs: named('capturedAt', time),
         capturedBy: snapshotNameText,
         offsets: offsetMap,
+        topicIds: optional(topicIdMap),
         sizeBytes: count,
       }),
     ),

@@ -29,6 +29,7 @@ import {
   snapshotNameText,
   storedFileShape,
   taskName,
+  topicIdMap,
 } from './document-shape.ts';
 import { decodeText, encodeText } from './format.ts';
 import { type Taint, taintShape } from './record.ts';
@@ -58,6 +59,8 @@ export interface RestoredTask {
   readonly offsets: ReadonlyMap<string, bigint>;
   /** Of its files, unpacked. */
   readonly sizeBytes: number;
+  /** Changelog records that are left to replay, at most; undefined where brokers do not say. */
+  readonly replayRecords?: number | undefined;
 }
 
 /** restore.json: what the restore of a pod leaves to the processes after it. See docs/format.md. */
@@ -95,6 +98,7 @@ export interface InstalledTask {
   readonly stateTimeMs: number;
   readonly capturedAtMs: number;
   readonly offsets: ReadonlyMap<string, bigint>;
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
   readonly files: readonly InstalledFile[];
 }
 
@@ -157,6 +161,7 @@ const restoredTask = mapped(
     capturedAtMs: named('capturedAt', nullable(time)),
     offsets: offsetMap,
     sizeBytes: named('bytes', count),
+    replayRecords: optional(count),
   }),
   ({ reason, message, ...task }): RestoredTask => ({
     ...task,
@@ -197,6 +202,7 @@ const reportShape = checked(
         stateTimeMs: named('stateTime', time),
         capturedAtMs: named('capturedAt', time),
         offsets: offsetMap,
+        topicIds: optional(topicIdMap),
         files: list(
           object<InstalledFile>({ ...storedFileShape, inode: digits, mtimeNs: signedDigits, ctimeNs: signedDigits }),
         ),

@@ -61,6 +61,8 @@ export interface TaskMemory {
   /** Per parent of stores or segments, as of the last look that found nothing missing (D2, D4). */
   readonly parents: ReadonlyMap<string, ParentMemory>;
   readonly watch: CheckpointWatch;
+  /** Topic → its id, as brokers told it when this directory was first captured: another one is another history. */
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
 }
 
 /** How long a checkpoint, or its absence, has stood still, and what was written meanwhile (Q7). */
@@ -372,6 +374,7 @@ function remember(
     ),
     parents: look.isWhole ? parents : (memory?.parents ?? new Map()),
     watch: look.watch,
+    topicIds: memory?.topicIds,
   };
 }
 
