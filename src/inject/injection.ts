@@ -1,4 +1,3 @@
-import { formatDuration } from '../base/quantity.ts';
 import type { Fact } from './application.ts';
 import { type ContainerFacts, RESTORE, restoreContainer, type Shape, SIDECAR, sidecarContainer } from './containers.ts';
 import { parseQuantityBytes } from './kubernetes-quantity.ts';
@@ -43,7 +42,7 @@ export function inject(workload: Workload, application: PodApplication, options:
   const volume = findStateVolume(spec, container, { stateDir: stateDir.text, claims });
   const said = numberAt(spec, GRACE_PERIOD);
   const graceSeconds = options.terminationGracePeriodSeconds ?? said ?? GRACE_SECONDS;
-  const limit = limitOf(volume, container, options);
+  const limit = limitOf(volume, application, options);
   const facts: ContainerFacts = {
     image: options.image,
     env: environment({ workload, application, options, graceSeconds, limit }),
@@ -127,7 +126,7 @@ interface EnvironmentFacts {
   readonly application: PodApplication;
   readonly options: InjectionOptions;
   readonly graceSeconds: number;
-  readonly limit: string | undefined;
+  readonly limit: Fact | undefined;
 }
 
 /** One block for both containers: each takes what concerns it. */
@@ -140,8 +139,8 @@ function environment({ workload, application, options, graceSeconds, limit }: En
     ['WARMSTATE_LINEAGE', fromPod('metadata.namespace')],
     ['WARMSTATE_INSTANCE', fromPod('metadata.name')],
     ['WARMSTATE_APP_VERSION', fromPod(`metadata.labels['${HASH_LABELS[workload.kind]}']`)],
-    ['WARMSTATE_STATE_DIR_LIMIT', text(limit)],
-    ['WARMSTATE_TERMINATION_GRACE_PERIOD', { value: formatDuration(graceSeconds * 1000) }],
+    ['WARMSTATE_STATE_DIR_LIMIT', limit && valueOf(limit)],
+    ['WARMSTATE_TERMINATION_GRACE_PERIOD', { value: `${graceSeconds}s` }],
   ];
   return values.flatMap(([name, value]) => (value === undefined ? [] : [{ name, ...value }]));
 }
@@ -159,18 +158,31 @@ function valueOf({ text, source }: Fact): Tree {
 }
 
 /** What a pod may fill: beyond it, it is evicted with a second of grace. */
-function limitOf(volume: StateVolume, container: Tree, options: InjectionOptions): string | undefined {
-  if (options.stateDirLimitBytes !== undefined) return limitText(options.stateDirLimitBytes, undefined);
+function limitOf(
+  volume: StateVolume,
+  { container, limit }: PodApplication,
+  options: InjectionOptions,
+): Fact | undefined {
+  const { stateDirLimitBytes } = options;
+  if (stateDirLimitBytes !== undefined) return limitFact(String(stateDirLimitBytes), '--state-dir-limit');
+  if (limit !== undefined) return limit;
   if (volume.kind === 'persistent') return undefined;
-  const quantities = [volume.sizeLimit, at(container, ['resources', 'limits', 'ephemeral-storage'])];
-  const limits = quantities.flatMap((quantity) => {
+  const quantities = [
+    { quantity: volume.sizeLimit, from: `sizeLimit of the volume ${volume.name}` },
+    { quantity: at(container, ['resources', 'limits', 'ephemeral-storage']), from: 'limit of ephemeral-storage' },
+  ];
+  const limits = quantities.flatMap(({ quantity, from }) => {
     const bytes = parseQuantityBytes(quantity);
-    return bytes === undefined ? [] : [{ bytes, text: limitText(bytes, quantity) }];
+    return bytes === undefined ? [] : [{ bytes, fact: limitFact(limitText(bytes, quantity), from) }];
   });
-  return limits.sort((left, right) => left.bytes - right.bytes)[0]?.text;
+  return limits.sort((left, right) => left.bytes - right.bytes)[0]?.fact;
 }
 
-/** As it stands in the manifest where we read that too. */
+function limitFact(text: string, from: string): Fact {
+  return { text, source: undefined, from, isAssumed: false };
+}
+
+/** As it stands in the manifest, where the setting is written the same way. */
 function limitText(bytes: number, quantity: unknown): string {
   return typeof quantity === 'string' && /^\d+(?:\.\d+)?[KMGT]i$/.test(quantity) ? quantity : String(bytes);
 }

@@ -183,11 +183,18 @@ describe('the application', () => {
   });
 
   test('is what annotations say, and before them what flags say', () => {
-    const annotations = 'warmstate.dev/application-id: shop, warmstate.dev/processing-guarantee: at_least_once';
-    expect(settingsOf(injected(workload({ annotations })).text)).toMatchObject({
-      APPLICATION_ID: 'shop',
-      PROCESSING_GUARANTEE: 'at_least_once',
+    const annotations =
+      'warmstate.dev/application-id: shop, warmstate.dev/processing-guarantee: at_least_once, warmstate.dev/state-dir-limit: 9Gi';
+    const asked = (name: string) => ({ fieldRef: { fieldPath: `metadata.annotations['warmstate.dev/${name}']` } });
+    const { text, remarks } = injected(workload({ annotations }));
+    expect(settingsOf(text)).toMatchObject({
+      APPLICATION_ID: asked('application-id'),
+      PROCESSING_GUARANTEE: asked('processing-guarantee'),
+      STATE_DIR_LIMIT: asked('state-dir-limit'),
     });
+    expect(remarks[0]?.message).toBe(
+      'Deployment orders: application id shop (annotation warmstate.dev/application-id)',
+    );
     const answers = { applicationId: 'mine', processingGuarantee: 'auto', stateDir: '/mine' };
     expect(settingsOf(injected(workload({ annotations }), answers).text)).toMatchObject({
       APPLICATION_ID: 'mine',
@@ -374,9 +381,9 @@ describe('the pod', () => {
   });
 
   test.each([
-    ['', undefined, 120, '2m'],
+    ['', undefined, 120, '120s'],
     ['terminationGracePeriodSeconds: 45', undefined, 45, '45s'],
-    ['terminationGracePeriodSeconds: 45', 90, 90, '1m30s'],
+    ['terminationGracePeriodSeconds: 45', 90, 90, '90s'],
   ])('with %j and the flag %s has %i seconds to end', (pod, terminationGracePeriodSeconds, seconds, setting) => {
     const { text } = injected(workload({ pod }), { terminationGracePeriodSeconds });
     expect(part(text, ...POD, 'terminationGracePeriodSeconds')).toBe(seconds);

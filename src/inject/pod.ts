@@ -4,7 +4,7 @@ import { type ApplicationFacts, type Fact, findApplication } from './application
 import { SIDECAR } from './containers.ts';
 import { type ConfigMaps, findProperties } from './properties.ts';
 import { likelyStateDir, mountPathOf, normalPath } from './state-volume.ts';
-import { at, type Tree, textAt, treeAt, treesAt } from './tree.ts';
+import { at, type Path, type Tree, textAt, treeAt, treesAt } from './tree.ts';
 import type { Workload } from './workload.ts';
 
 /** What the user says himself; it wins over what is found. */
@@ -20,6 +20,8 @@ export interface PodApplication {
   readonly applicationId: Fact;
   readonly guarantee: Fact;
   readonly stateDir: Fact & { readonly text: string };
+  /** What it may fill, where an annotation says it. */
+  readonly limit: Fact | undefined;
   /** The names of the volumeClaimTemplates. */
   readonly claims: readonly string[];
 }
@@ -27,6 +29,7 @@ export interface PodApplication {
 const STATE_VOLUME_ANNOTATION = 'warmstate.dev/state-volume';
 const APPLICATION_ID_ANNOTATION = 'warmstate.dev/application-id';
 const GUARANTEE_ANNOTATION = 'warmstate.dev/processing-guarantee';
+const LIMIT_ANNOTATION = 'warmstate.dev/state-dir-limit';
 const DEFAULT_CONTAINER = 'kubectl.kubernetes.io/default-container';
 
 /** The application of a workload; undefined where nothing says that there is one. Refuses what cannot be told. */
@@ -36,10 +39,9 @@ export function findPodApplication(
   configMaps: ConfigMaps,
 ): PodApplication | undefined {
   const spec = treeAt(tree, ...templatePath, 'spec');
-  const annotation = (name: string): string | undefined =>
-    textAt(tree, ...templatePath, 'metadata', 'annotations', name) ?? textAt(tree, 'metadata', 'annotations', name);
+  const annotation = (name: string): string | undefined => saidOf(tree, templatePath, name)?.text;
   const told = (answer: string | undefined, flag: string, name: string): Fact | undefined =>
-    saying(answer, flag) ?? saying(annotation(name), `annotation ${name}`);
+    saying(answer, flag) ?? saidOf(tree, templatePath, name);
 
   const { container, facts } = chooseContainer(spec, annotation(DEFAULT_CONTAINER), configMaps);
   const applicationId =
@@ -65,8 +67,17 @@ export function findPodApplication(
       container,
       claims,
     }),
+    limit: saidOf(tree, templatePath, LIMIT_ANNOTATION),
     claims,
   };
+}
+
+/** An annotation of the pods, which they can be asked for in the cluster too, or else of what makes them. */
+function saidOf(tree: Tree, templatePath: Path, name: string): Fact | undefined {
+  const from = `annotation ${name}`;
+  const text = textAt(tree, ...templatePath, 'metadata', 'annotations', name);
+  if (text === undefined) return saying(textAt(tree, 'metadata', 'annotations', name), from);
+  return { text, source: { fieldRef: { fieldPath: `metadata.annotations['${name}']` } }, from, isAssumed: false };
 }
 
 function saying(text: string | undefined, from: string): Fact | undefined {
@@ -115,7 +126,8 @@ function readGuarantee(fact: Fact | undefined): Fact {
       hint: '--processing-guarantee at_least_once or exactly_once_v2',
     });
   }
-  return { ...fact, text };
+  // Where the words differ, the pod cannot be asked.
+  return { ...fact, text, source: text === fact.text ? fact.source : undefined };
 }
 
 interface StateDirSources {

@@ -18,7 +18,7 @@ export interface RemarkFacts {
   /** Of the pod, before anything was added. */
   readonly spec: Tree;
   /** What the pod may fill. */
-  readonly limit: string | undefined;
+  readonly limit: Fact | undefined;
   /** As it was said before, and as it is now. */
   readonly graceSeconds: { readonly said: number | undefined; readonly now: number };
   readonly destination: string | undefined;
@@ -36,6 +36,7 @@ export function remarksOn(facts: RemarkFacts): readonly Remark[] {
     ...describeFact('state directory', stateDir, '--state-dir says another'),
     ...describeGuarantee(guarantee),
     ...describeVolume(facts),
+    ...(facts.limit === undefined ? [] : [info(`the state may fill ${facts.limit.text} (${facts.limit.from})`)]),
     ...judgeGrace(facts),
     ...judgeUser(facts),
     ...judgeRollout(facts),
