@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { cleanManifests, injectManifests } from '../../src/inject/manifests.ts';
+import { podShape } from '../support/pod-shape.ts';
+
+const OPTIONS = {
+  image: 'registry.example/warmstate:0.1.0',
+  destination: 's3://my-bucket/kafka-streams',
+  stateDirLimitBytes: undefined,
+  terminationGracePeriodSeconds: undefined,
+  shape: 'native',
+  applicationId: undefined,
+  processingGuarantee: undefined,
+  stateDir: undefined,
+} as const;
+
+const read = (path: string): string => readFileSync(new URL(`../../deploy/${path}`, import.meta.url), 'utf8');
+
+test.each(['statefulset', 'deployment'])('the %s to paste is what inject makes of it without warmstate', (kind) => {
+  const pasted = read(`${kind}.yaml`);
+  const bare = cleanManifests(pasted).text;
+  expect(bare).not.toContain('warmstate:');
+  const injected = injectManifests(bare, OPTIONS);
+  expect(podShape(parse(injected.text))).toEqual(podShape(parse(pasted, { merge: true })));
+  expect(injected.remarks.filter(({ level }) => level === 'warn')).toEqual([]);
+});
+
+test.each(['statefulset', 'deployment'])(
+  'the %s of the kustomize example is the one to paste, without warmstate',
+  (kind) => {
+    const injected = injectManifests(read(`kustomize/example/${kind}.yaml`), OPTIONS);
+    expect(podShape(parse(injected.text))).toEqual(podShape(parse(read(`${kind}.yaml`))));
+  },
+);
