@@ -27,6 +27,9 @@ export interface PrintedSnapshot {
   readonly bytesUploaded: number;
 }
 
+/** Flags that what looks at a repository does not take. */
+const OF_A_POD = ['state-dir', 'processing-guarantee', 'transactional-stores', 'instance'];
+
 interface PrintedDocument {
   readonly tasks: readonly {
     readonly task: string;
@@ -44,6 +47,8 @@ export interface ProtectedAppOptions {
   readonly name: string;
   readonly version: string;
   readonly guarantee: Guarantee;
+  /** From 4.4 on. */
+  readonly transactionalStores?: boolean;
   readonly broker: Broker;
   readonly load: Load;
   readonly partitions: number;
@@ -62,7 +67,7 @@ export class ProtectedApp {
   readonly #flags: Readonly<Record<string, string>>;
 
   private constructor(options: ProtectedAppOptions, instance = 'pod-0') {
-    const { name, guarantee, directory } = options;
+    const { name, guarantee, transactionalStores = false, directory } = options;
     this.name = name;
     this.#options = options;
     this.stateDir = join(directory, name);
@@ -71,6 +76,7 @@ export class ProtectedApp {
       'state-dir': this.stateDir,
       'application-id': name,
       'processing-guarantee': guarantee,
+      'transactional-stores': String(transactionalStores),
       destination: `file://${this.repository}`,
       instance,
       lineage: 'test',
@@ -90,12 +96,15 @@ export class ProtectedApp {
    * closed. A compaction that begins after the last checkpoint, as on a busy machine, is refused or `live` (Q1).
    */
   start(
-    options: Pick<StreamsAppOptions, 'commitIntervalMs' | 'cleansUp' | 'release' | 'streams'> & {
+    options: Pick<
+      StreamsAppOptions,
+      'commitIntervalMs' | 'cleansUp' | 'failsEvery' | 'joins' | 'release' | 'streams'
+    > & {
       readonly isCalm?: boolean;
     } = {},
   ): Promise<StreamsApp> {
-    const { name, version, guarantee, broker, signal } = this.#options;
-    const { isCalm = false, ...rest } = options;
+    const { name, version, guarantee, transactionalStores = false, broker, signal } = this.#options;
+    const { isCalm = false, streams = {}, ...rest } = options;
     return StreamsApp.start({
       version,
       guarantee,
@@ -106,6 +115,7 @@ export class ProtectedApp {
       // Small write buffers: tables are flushed between two checkpoints, as in a busy store of the usual size.
       ...(isCalm ? {} : { writeBufferBytes: 64 * 1024 }),
       cacheBytes: 0,
+      streams: { ...(transactionalStores ? { 'enable.transactional.statestores': 'true' } : {}), ...streams },
       ...rest,
       signal,
     });
@@ -114,6 +124,16 @@ export class ProtectedApp {
   /** The same, and what warmstate does goes by the name of another pod. */
   as(instance: string): ProtectedApp {
     return new ProtectedApp(this.#options, instance);
+  }
+
+  /** The same on another machine: what `directory` has of it is another volume and another repository. */
+  async on(
+    directory: string,
+    { instance, ...changes }: { readonly instance?: string; readonly guarantee?: Guarantee } = {},
+  ): Promise<ProtectedApp> {
+    const app = new ProtectedApp({ ...this.#options, ...changes, directory }, instance);
+    await mkdir(app.stateDir, { recursive: true });
+    return app;
   }
 
   /** `warmstate run` beside it, with more flags; `prefix` as for Sidecar. */
@@ -151,7 +171,7 @@ export class ProtectedApp {
 
   /** The names of all documents there are, oldest first. */
   async snapshots(): Promise<readonly string[]> {
-    const flags = without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']);
+    const flags = without(this.#flags, OF_A_POD);
     const lines = (await this.#succeed('list', flags)).split('\n').filter((line) => line !== '');
     const listed: readonly { readonly kind: string; readonly snapshot: string }[] = lines.map((line) =>
       JSON.parse(line),
@@ -172,7 +192,7 @@ export class ProtectedApp {
 
   /** In which objects a snapshot has each table, by the table's place and its hash; of all tasks unless one is named. */
   async tablesOf(snapshot: string, only?: string): Promise<ReadonlyMap<string, readonly string[]>> {
-    const flags = without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']);
+    const flags = without(this.#flags, OF_A_POD);
     const { tasks }: PrintedDocument = JSON.parse(await this.#succeed('show', flags, [snapshot]));
     const chosen = tasks.filter(({ task }) => only === undefined || task === only);
     const files = chosen.flatMap(({ task, stores }) =>
@@ -184,7 +204,7 @@ export class ProtectedApp {
 
   /** Reads back everything that is offered. */
   async verify(): Promise<void> {
-    await this.#succeed('verify', without(this.#flags, ['state-dir', 'processing-guarantee', 'instance']));
+    await this.#succeed('verify', without(this.#flags, OF_A_POD));
   }
 
   /** What a pod without a volume goes through. */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { Failure } from '../../../src/base/failure.ts';
 import {
   contentsAfter,
@@ -25,12 +26,16 @@ export interface StreamsAppOptions {
   readonly commitIntervalMs?: number;
   readonly cacheBytes?: number;
   readonly threads?: number;
+  /** Throws at every input record whose number this divides, once in a process, and goes on; never by default. */
+  readonly failsEvery?: number;
   /** Calls KafkaStreams.cleanUp() before its start. */
   readonly cleansUp?: boolean;
   /** Which topology it has; as README.md of test/streams-app says, if left out. */
   readonly release?: Release;
   /** More settings of Kafka Streams, by their names. */
   readonly streams?: Readonly<Record<string, string | number>>;
+  /** Starts beside other instances, instead of waiting until the broker has forgotten them. */
+  readonly joins?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -64,17 +69,20 @@ export class StreamsApp {
   }
 
   /**
-   * Waits until the broker has forgotten an earlier life of the application, starts it and resolves when it is RUNNING.
+   * Waits until the broker has forgotten an earlier life of the application, unless it joins one, starts it and resolves when
+   * it is RUNNING.
    * Throws `unavailable` with its log if it ends or dies of an exception before.
    */
   static async start(options: StreamsAppOptions): Promise<StreamsApp> {
     const { signal } = options;
     const classPath = await applicationClassPath(options.version);
-    await waitUntil(async () => (await options.broker.memberCount(options.applicationId)) === 0, {
-      what: `the group ${options.applicationId} to be empty`,
-      timeoutMs: 60_000,
-      signal,
-    });
+    const isEmpty = async (): Promise<boolean> => (await options.broker.memberCount(options.applicationId)) === 0;
+    if (options.joins !== true)
+      await waitUntil(isEmpty, {
+        what: `the group ${options.applicationId} to be empty`,
+        timeoutMs: 60_000,
+        signal,
+      });
     const java = await ControlledProcess.start('warmstate.Application', { classPath, settings: settingsOf(options) });
     const application = new StreamsApp(java, options);
     try {
@@ -142,6 +150,16 @@ export class StreamsApp {
     });
   }
 
+  /** The tasks that it has now. */
+  async tasks(): Promise<{ readonly active: readonly string[]; readonly standby: readonly string[] }> {
+    return localTasks.parse(JSON.parse(await this.#java.request('/tasks', {}, this.#options.signal)));
+  }
+
+  /** How many records it is behind its changelogs, where it is furthest behind; of standby tasks, too. */
+  async lag(): Promise<number> {
+    return lag.parse(JSON.parse(await this.#java.request('/lag', {}, this.#options.signal))).records;
+  }
+
   /** Closes Kafka Streams cleanly and ends the process. */
   async close(): Promise<void> {
     const signal = AbortSignal.any([this.#options.signal, AbortSignal.timeout(CLOSE_TIMEOUT_MS)]);
@@ -193,11 +211,16 @@ function settingsOf(options: StreamsAppOptions): Readonly<Record<string, string 
     commitIntervalMs: options.commitIntervalMs ?? 500,
     cacheBytes: options.cacheBytes ?? 0, // Every record reaches store and changelog.
     threads: options.threads ?? 1,
+    failsEvery: options.failsEvery ?? 0,
     cleansUp: String(options.cleansUp ?? false),
     retentionMs: RETENTION_MS,
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
   };
 }
+
+const taskIds = z.string().transform((text) => text.split(' ').filter((id) => id !== ''));
+const localTasks = z.object({ active: taskIds, standby: taskIds });
+const lag = z.object({ records: z.number() });
 
 function restorationsIn(events: readonly ProcessEvent[]): readonly Restoration[] {
   const starts = new Map<string, ProcessEvent>();
@@ -218,7 +241,7 @@ function restorationsIn(events: readonly ProcessEvent[]): readonly Restoration[]
   return restorations;
 }
 
-async function waitUntil(
+export async function waitUntil(
   isDone: () => Promise<boolean>,
   options: { readonly what: string; readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<void> {

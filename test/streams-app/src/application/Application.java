@@ -5,6 +5,7 @@ import java.io.StringWriter;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Properties;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsConfig;
@@ -22,9 +23,13 @@ public final class Application {
         Arguments settings = new Arguments(arguments);
         KafkaStreams streams = new KafkaStreams(
             Stores.topology(settings.text("topics"), Duration.ofMillis(settings.longNumber("retentionMs")),
-                Release.valueOf(settings.text("release"))), properties(settings));
+                Release.valueOf(settings.text("release")), new Failures(settings.longNumber("failsEvery"))), properties(settings));
         streams.setStateListener((now, before) -> Harness.emit("state", Map.of("state", now, "before", before)));
         streams.setUncaughtExceptionHandler(error -> {
+            if (Failures.isOne(error)) {
+                Harness.emit("failed", Map.of("message", error));
+                return StreamThreadExceptionResponse.REPLACE_THREAD;
+            }
             tell(error);
             return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
         });
@@ -32,6 +37,8 @@ public final class Application {
 
         Harness harness = new Harness();
         harness.on("/dump", (query, body) -> Stores.dump(streams, query.text("store"), body));
+        harness.on("/tasks", (query, body) -> body.append(Json.of(LocalTasks.of(streams))));
+        harness.on("/lag", (query, body) -> body.append(Json.of(Map.of("records", LocalTasks.lagOf(streams)))));
         harness.on("/close", (query, body) -> body.append(Json.of(Map.of("closed", streams.close(Duration.ofSeconds(120))))));
         harness.start();
         if (settings.text("cleansUp").equals("true")) streams.cleanUp(); // As Spring does where it is told to.
@@ -72,22 +79,31 @@ public final class Application {
         return properties;
     }
 
+    /** A restore that a rebalance interrupts goes on where it was: one that began at the first offset, with all its records. */
     private static final class Restores implements StateRestoreListener {
+        private final Map<TopicPartition, Long> startedAt = new ConcurrentHashMap<>();
+        private final Map<TopicPartition, Long> records = new ConcurrentHashMap<>();
+
         @Override
         public void onRestoreStart(TopicPartition changelog, String store, long startingOffset, long endingOffset) {
+            Long before = startedAt.get(changelog);
+            if (before != null && before <= startingOffset) return;
+            startedAt.put(changelog, startingOffset);
+            records.put(changelog, 0L);
             Harness.emit("restoreStart", Map.of("store", store, "topic", changelog.topic(), "partition", changelog.partition(),
                 "startingOffset", startingOffset, "endingOffset", endingOffset));
         }
 
         @Override
         public void onBatchRestored(TopicPartition changelog, String store, long batchEndOffset, long restored) {
-            // The total says it.
+            records.merge(changelog, restored, Long::sum);
         }
 
         @Override
         public void onRestoreEnd(TopicPartition changelog, String store, long totalRestored) {
+            startedAt.remove(changelog);
             Harness.emit("restoreEnd", Map.of("store", store, "topic", changelog.topic(), "partition", changelog.partition(),
-                "totalRestored", totalRestored));
+                "totalRestored", Math.max(totalRestored, records.getOrDefault(changelog, 0L))));
         }
     }
 }

@@ -15,6 +15,7 @@ import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.KGroupedStream;
+import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Windowed;
@@ -33,25 +34,26 @@ final class Stores {
 
     private Stores() {}
 
-    static Topology topology(String topics, Duration retention, Release release) {
+    static Topology topology(String topics, Duration retention, Release release, Failures failures) {
         StreamsBuilder builder = new StreamsBuilder();
         if (release == Release.TABLE_FIRST) addTable(builder, topics);
-        addInput(builder, topics, retention);
+        addInput(builder, topics, retention, failures);
         if (release == Release.FIRST) addTable(builder, topics);
         builder.globalTable(topics + (release == Release.OTHER_GLOBAL ? "-table" : "-global"), Consumed.with(TEXT, TEXT),
             Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("glob").withKeySerde(TEXT).withValueSerde(TEXT));
         return builder.build();
     }
 
-    private static void addInput(StreamsBuilder builder, String topics, Duration retention) {
-        KGroupedStream<String, String> input =
-            builder.stream(topics + "-input", Consumed.with(TEXT, TEXT)).groupByKey(Grouped.with(TEXT, TEXT));
-        input.aggregate(() -> "", (key, value, sum) -> aggregate(sum, value),
+    private static void addInput(StreamsBuilder builder, String topics, Duration retention, Failures failures) {
+        KStream<String, String> records = builder.stream(topics + "-input", Consumed.with(TEXT, TEXT));
+        KGroupedStream<String, String> input = records.groupByKey(Grouped.with(TEXT, TEXT));
+        input.aggregate(() -> "", (key, value, sum) -> failures.mark(value, aggregate(sum, value)),
             Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("agg").withKeySerde(TEXT).withValueSerde(TEXT));
         input.windowedBy(windows()).count(
             Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("win").withKeySerde(TEXT).withRetention(retention));
         input.count(Materialized.<String, Long>as(org.apache.kafka.streams.state.Stores.inMemoryKeyValueStore("mem"))
             .withKeySerde(TEXT).withValueSerde(Serdes.Long()));
+        if (failures.areWanted()) records.foreach((key, value) -> failures.at(value)); // The last: its stores are written.
     }
 
     private static void addTable(StreamsBuilder builder, String topics) {

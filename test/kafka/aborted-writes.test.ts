@@ -1,0 +1,160 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { decodeCheckpoint } from '../../src/streams/checkpoint-file.ts';
+import { Broker } from '../support/kafka/broker.ts';
+import { departuresFromDelta } from '../support/kafka/delta.ts';
+import { ImageChecker } from '../support/kafka/image-checker.ts';
+import { type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
+import { checkAll, restoreElsewhere } from '../support/kafka/published.ts';
+import type { Load } from '../support/model.ts';
+
+const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 1500, payloadBytes: 60 };
+const PARTITIONS = 2;
+const FIRST = 6000;
+const THROWN_AT = 1000;
+const AFTER_THROWING = FIRST + 8000;
+const IN_TRANSACTION = AFTER_THROWING + 6000;
+const DURATION_MS_MAX = 25 * 60_000;
+const PATIENCE = { timeout: 120_000, interval: 20 };
+/** Of the changelogs, which get 2.4 for each record but those of the tables: enough for write buffers to be flushed. */
+const FLUSHED_RECORDS = 9000n;
+
+const ended = new AbortController();
+const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(DURATION_MS_MAX)]);
+const held = new AsyncDisposableStack();
+let broker: Broker;
+let directory: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'warmstate-aborted-'));
+  held.defer(() => rm(directory, { recursive: true, force: true }));
+  broker = held.use(await Broker.start(signal));
+});
+
+afterAll(async () => {
+  ended.abort();
+  await held.disposeAsync();
+});
+
+function openApp(kind: string, version: string): Promise<ProtectedApp> {
+  const name = `${kind}-${version.replaceAll('.', '-')}`;
+  return ProtectedApp.open({
+    name,
+    version,
+    guarantee: 'exactly_once_v2',
+    broker,
+    load: LOAD,
+    partitions: PARTITIONS,
+    directory: join(directory, name),
+    signal,
+  });
+}
+
+describe.for(['2.8.2', '3.9.2', '4.2.2'])('Kafka Streams %s, exactly_once_v2', (version) => {
+  // Each throw takes back a transaction of which tables hold a part; what the record itself wrote is marked.
+  test('throws now and then and is killed in a transaction: no restored state ever holds an aborted write', async () => {
+    const app = await openApp('throwing', version);
+    await using checker = await ImageChecker.start(version, broker, signal);
+    await app.feed(0, FIRST);
+    {
+      await using application = await app.start({ isCalm: true });
+      await application.caughtUp(FIRST, LOAD);
+      await application.close();
+    }
+    await using sidecar = app.sidecar({ interval: '1s' });
+    // A setting that lies: what it takes shows that the comparison sees aborted writes.
+    const lying = await app.on(join(directory, `lying-${version}`), { guarantee: 'at_least_once' });
+    await using liar = app.sidecar({
+      interval: '1s',
+      'processing-guarantee': 'at_least_once',
+      destination: `file://${lying.repository}`,
+    });
+    {
+      await using application = await app.start({ failsEvery: THROWN_AT, commitIntervalMs: 8000 });
+      await app.feed(FIRST, AFTER_THROWING);
+      await application.caughtUp(AFTER_THROWING, LOAD);
+      const thrown = application.events.filter(({ event }) => event === 'failed');
+      expect(thrown.length).toBeGreaterThan(4);
+      const written = await changelogEnd(app);
+      await app.feed(AFTER_THROWING, IN_TRANSACTION);
+      await vi.waitUntil(async () => (await changelogEnd(app)) > written + FLUSHED_RECORDS, PATIENCE);
+      await application.kill();
+    }
+    expect(await sidecar.end(), sidecar.transcript).toBe(0);
+    expect(await liar.end(), liar.transcript).toBe(0);
+
+    const { snapshots, wrong, counts } = await checkAll(app, checker, signal);
+    console.log(`${version}, throwing:`, counts);
+    expect(wrong).toEqual([]);
+    expect(snapshots.length).toBeGreaterThan(0);
+    expect(counts['live']).toBe(0);
+    expect((await restoreElsewhere(lying, checker)).verdict?.errors).not.toEqual([]);
+
+    await app.loseDisk();
+    const installed = await app.restore();
+    expect(installed.map(({ decision }) => decision)).toContain('warm');
+    await using application = await app.start();
+    await application.caughtUp(IN_TRANSACTION, LOAD);
+    expect(departuresFromDelta(application.restorations, warm(installed), 'exactly_once_v2')).toEqual([]);
+    expect(await application.differencesFrom(IN_TRANSACTION, LOAD)).toEqual([]);
+  });
+});
+
+describe.for(['3.8.1', '4.2.1'])('Kafka Streams %s, exactly_once_v2', (version) => {
+  test('leaves its checkpoint behind while it runs: believed until something is flushed, and refused from then on', async () => {
+    const app = await openApp('leftover', version);
+    await app.feed(0, FIRST);
+    {
+      await using application = await app.start({ isCalm: true });
+      await application.caughtUp(FIRST, LOAD);
+      await application.close();
+    }
+    const closed = await app.snapshot();
+    const leftover = await checkpointOf(app, '0_0');
+    {
+      await using application = await app.start({ isCalm: true });
+      await app.feed(FIRST, FIRST + 500);
+      await application.caughtUp(FIRST + 500, LOAD);
+      expect(await checkpointOf(app, '0_0')).toEqual(leftover);
+      const unflushed = taskOf(await app.snapshot(), '0_0');
+      expect(unflushed).toMatchObject({ outcome: 'unchanged', quality: 'clean', reason: null });
+      expect(unflushed.offsets).toEqual(taskOf(closed, '0_0').offsets);
+      await application.close();
+    }
+    const again = await app.snapshot();
+    await using application = await app.start();
+    await app.feed(FIRST + 500, AFTER_THROWING);
+    await application.caughtUp(AFTER_THROWING, LOAD);
+    const flushed = taskOf(await app.snapshot(), '0_0');
+    expect(await checkpointOf(app, '0_0')).toEqual(new Map(checkpointed(again)));
+    expect(flushed).toMatchObject({ outcome: 'carried', quality: 'clean', reason: 'exactly_once_running' });
+    expect(flushed.offsets).toEqual(taskOf(again, '0_0').offsets);
+  });
+});
+
+function checkpointed(snapshot: { readonly tasks: readonly PrintedTask[] }): readonly (readonly [string, bigint])[] {
+  return Object.entries(taskOf(snapshot, '0_0').offsets).map(([changelog, offset]) => [changelog, BigInt(offset)]);
+}
+
+/** The offsets that lie on disk, while the application may run. */
+async function checkpointOf(app: ProtectedApp, task: string): Promise<ReadonlyMap<string, bigint>> {
+  return decodeCheckpoint(await readFile(join(app.stateDir, app.name, task, '.checkpoint'))).offsets;
+}
+
+function taskOf({ tasks }: { readonly tasks: readonly PrintedTask[] }, name: string): PrintedTask {
+  const found = tasks.find(({ task }) => task === name);
+  if (found === undefined) throw new Error(`the snapshot has no task ${name}`);
+  return found;
+}
+
+function warm(tasks: readonly PrintedTask[]): readonly PrintedTask[] {
+  return tasks.filter(({ decision }) => decision === 'warm');
+}
+
+async function changelogEnd(app: ProtectedApp): Promise<bigint> {
+  const pattern = new RegExp(`^${app.name}-.*-changelog-\\d+$`);
+  const ends = [...(await broker.endOffsets())].filter(([partition]) => pattern.test(partition));
+  return ends.reduce((sum, [, end]) => sum + end, 0n);
+}
