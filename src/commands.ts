@@ -232,6 +232,8 @@ async function runDemo(context: CommandContext, program: string): Promise<number
             isDryRun: false,
             snapshot: undefined,
             selection: { kind: 'all' },
+            replicas: undefined,
+            waitForFinalMs: 0,
             concurrency: 8,
             maxAgeMs: DEMO_MAX_AGE_MS,
             layoutMax: 'column-family',
@@ -302,6 +304,7 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
         isDrill: settings.to !== undefined,
         processingGuarantee: settings.processingGuarantee ?? 'auto',
         selection: settings.tasks,
+        waitForFinalMs: Math.min(settings.waitForFinal, settings.deadline / 2), // What is there is better than nothing.
         maxAgeMs: settings.maxAge,
         layoutMax: settings.maxLayout,
         stateDirLimitBytes: settings.stateDirLimit,

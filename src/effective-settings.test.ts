@@ -57,6 +57,7 @@ test('a command gets its settings with their defaults', async () => {
       stateDir: '/var/lib/kafka-streams',
       applicationId: 'orders',
       processingGuarantee: 'at_least_once',
+      transactionalStores: false,
       destination: { kind: 'file', directory: '/repository' },
       instance: 'orders-0',
       lineage: 'prod',

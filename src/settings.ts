@@ -17,9 +17,9 @@ import {
   rate,
   size,
   taskList,
-  taskSelection,
   timestamp,
 } from './setting-decoders.ts';
+import { TASK_SETTINGS } from './task-settings.ts';
 
 /** A reader of a superseded snapshot has at least so long to finish. */
 const KEEP_WITHIN_MS_MIN = 3_600_000;
@@ -111,12 +111,7 @@ export const SETTINGS = {
     fallback: '50MiB/s',
     help: 'uploads while the application runs; the early and the last snapshot go without a limit',
   },
-  tasks: {
-    placeholder: 'TASKS',
-    decode: taskSelection,
-    fallback: 'auto',
-    help: 'what to restore: auto, all, none, or a list such as 0_0,0_1,global',
-  },
+  ...TASK_SETTINGS,
   stateDirLimit: {
     placeholder: 'SIZE',
     decode: size,
@@ -139,6 +134,12 @@ export const SETTINGS = {
     decode: choice('file', 'column-family'),
     fallback: 'column-family',
     help: 'file: restore nothing that Kafka Streams 4.2 and older cannot open; or column-family',
+  },
+  waitForFinal: {
+    placeholder: 'DURATION',
+    decode: duration,
+    fallback: '30s',
+    help: 'wait so long for the last snapshot of an instance that is finishing',
   },
   deadline: {
     placeholder: 'DURATION',
@@ -257,8 +258,8 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 // biome-ignore format: a list to be read as one
 const OF_A_POD = [
   'stateDir', 'applicationId', 'processingGuarantee', 'transactionalStores', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
-  'compression', 'concurrency', 'bandwidth', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout', 'deadline',
-  'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
+  'compression', 'concurrency', 'bandwidth', 'tasks', 'replicas', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
+  'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
 ] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
@@ -268,8 +269,8 @@ const SETTINGS_OF = {
     required: ['applicationId', 'destination', 'instance', 'lineage'],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'processingGuarantee', 'transactionalStores', 'appVersion', 'concurrency', 'tasks', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
-      'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
+      'stateDir', 'processingGuarantee', 'transactionalStores', 'appVersion', 'concurrency', 'tasks', 'replicas', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
+      'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
     ],
   },
   run: {

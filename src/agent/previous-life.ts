@@ -16,6 +16,7 @@ export function shutdownOf(record: Pick<EpochRecord, 'state'> | undefined): Prev
     case 'released':
       return 'partial';
     case 'alive':
+    case 'finishing':
       return 'killed';
   }
 }

@@ -44,8 +44,8 @@ export async function recallTrial(
 ): Promise<Trial | undefined> {
   const { instance, restoreEpoch } = of;
   if (restoreEpoch === undefined) return undefined;
-  const later = [...listing.recorded].filter((epoch) => isEpochOf(epoch, instance) && epoch > restoreEpoch);
-  const loaded = await loadRecords(repository, { ...listing, recorded: new Set(later) }, { signal: of.signal });
+  const later = [...listing.recorded].filter(([epoch]) => isEpochOf(epoch, instance) && epoch > restoreEpoch);
+  const loaded = await loadRecords(repository, { recorded: new Map(later) }, { signal: of.signal });
   return judgeTrial(
     loaded.map(({ record }) => record),
     restoreEpoch,

@@ -47,6 +47,7 @@ export const NOTICE_NAMES = [
   'application-ended',
   'application-started',
   'filling-stopped',
+  'final-awaited',
   'foreign-objects',
   'history-unreadable',
   'listening',

@@ -120,7 +120,7 @@ export function hasEqualOffsets(left: Pick<Offer, 'offsets'>, right: Pick<Offer,
 }
 
 /** The same changelogs, nowhere behind, somewhere ahead. */
-function isFurther(one: Offer, other: Offer): boolean {
+export function isFurther(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offsets'>): boolean {
   return isAtLeastAsFar(one, other) && !isAtLeastAsFar(other, one);
 }
 

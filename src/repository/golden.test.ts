@@ -186,6 +186,7 @@ const record: EpochRecord = {
     },
   ],
   taints: [{ task: '0_4', device: 64_768n, inode: 77n }],
+  claims: [],
   installed: [
     {
       task: '0_3',

@@ -60,7 +60,7 @@ export async function findPreviousLife(
 ): Promise<EpochRecord | undefined> {
   const epochs = listing.epochs.filter((epoch) => listing.recorded.has(epoch) && isEpochOf(epoch, instance));
   for (const epoch of epochs.toReversed().slice(0, RESTORES_MAX)) {
-    const [loaded] = await loadRecords(repository, { ...listing, recorded: new Set([epoch]) }, { signal });
+    const [loaded] = await loadRecords(repository, { recorded: new Map([[epoch, 0]]) }, { signal });
     if (loaded !== undefined && isLifeOf(loaded.record, instance)) return loaded.record;
   }
   return undefined;

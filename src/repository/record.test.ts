@@ -19,7 +19,7 @@ function spoiled(change: (json: ReturnType<typeof JSON.parse>) => void): Uint8Ar
 }
 
 describe('a record', () => {
-  const lists = { tasks: [], taints: [], installed: [] };
+  const lists = { tasks: [], taints: [], claims: [], installed: [] };
   const nothing = {
     keepWithinMs: undefined,
     after: undefined,
@@ -47,7 +47,7 @@ describe('a record', () => {
 
   test('may have fields that this program does not know', () => {
     const bytes = spoiled((json) => {
-      json.claims = [1, 2];
+      json.colours = [1, 2];
       json.tasks[0].colour = 'red';
     });
     expect(decodeRecord(bytes, KEY)).toEqual(sampleRecord());
@@ -62,7 +62,11 @@ describe('a record', () => {
 
   test.each<[string, (json: ReturnType<typeof JSON.parse>) => void, string]>([
     ['a role that is none', (json) => (json.role = 'prune'), 'role is none of restore, run, snapshot: "prune"'],
-    ['a state that is none', (json) => (json.state = 'dead'), 'state is none of alive, released, sealed: "dead"'],
+    [
+      'a state that is none',
+      (json) => (json.state = 'dead'),
+      'state is none of alive, finishing, released, sealed: "dead"',
+    ],
     ['a task twice', (json) => json.tasks.push(json.tasks[0]), 'task 0_3 is named twice'],
     ['an installed task twice', (json) => json.installed.push(json.installed[0]), 'task 0_3 is named twice'],
     ['tasks of no document', (json) => delete json.newest, 'it has tasks and no newest document'],

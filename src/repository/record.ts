@@ -3,7 +3,9 @@ import {
   checked,
   count,
   digits,
+  flag,
   list,
+  mapped,
   named,
   object,
   oneOf,
@@ -39,8 +41,11 @@ export interface EpochRecord {
   readonly writer: string;
   /** What the process was started for. */
   readonly role: 'restore' | 'run' | 'snapshot';
-  /** `released`: the application has let go of the state directory. `sealed`: nothing will follow. */
-  readonly state: 'alive' | 'released' | 'sealed';
+  /**
+   * `finishing`: the pod is told to end. `released`: the application has let go of the state directory. `sealed`: nothing
+   * will follow.
+   */
+  readonly state: 'alive' | 'finishing' | 'released' | 'sealed';
   /** By the store's clock as the writer knew it. Whether the epoch lives is judged by the object's own age. */
   readonly renewedAtMs: number;
   readonly guarantee: Guarantee;
@@ -56,6 +61,8 @@ export interface EpochRecord {
   /** What that document holds, so that choosing needs no documents. */
   readonly tasks: readonly TaskSummary[];
   readonly taints: readonly Taint[];
+  /** Of a restore: with what the pod goes on. */
+  readonly claims: readonly Claim[];
   /** What this epoch has on trial, if it is one of a restore: what it installed, or left in place of an earlier one. */
   readonly installed: readonly InstalledSummary[];
   /** For which version of the application; undefined stands for all versions alike. */
@@ -83,6 +90,16 @@ export interface Taint {
   readonly inode: bigint;
   /** Tells a reused inode number apart; absent where it is not known, as in the records of older versions. */
   readonly birthtimeNs?: bigint;
+}
+
+/** A restore's word, given before it downloads anything, that its pod goes on with what another epoch held. */
+export interface Claim {
+  /** The one whose tasks these are. */
+  readonly epoch: string;
+  /** `own`: of this very instance. `adopted`: nobody who lives has them. `copied`: somebody who lives has them as well. */
+  readonly kind: 'own' | 'adopted' | 'copied';
+  /** They are in place: who has not got so far yields. */
+  readonly isSettled: boolean;
 }
 
 /** What was seen of the application since its state directory was filled. */
@@ -161,7 +178,7 @@ const recordShape = checked(
     epoch: epochText,
     writer: nameText,
     role: oneOf('restore', 'run', 'snapshot'),
-    state: oneOf('alive', 'released', 'sealed'),
+    state: oneOf('alive', 'finishing', 'released', 'sealed'),
     renewedAtMs: named('renewedAt', time),
     guarantee: guaranteeWord,
     maxAgeMs: count,
@@ -190,6 +207,19 @@ const recordShape = checked(
       }),
     ),
     taints: list(taintShape),
+    claims: mapped(
+      optional(
+        list(
+          object<Claim>({
+            epoch: epochText,
+            kind: oneOf('own', 'adopted', 'copied'),
+            isSettled: named('settled', flag),
+          }),
+        ),
+      ),
+      (claims) => claims ?? [],
+      (claims) => (claims.length === 0 ? undefined : claims),
+    ),
     installed: list(
       object<InstalledSummary>({
         task: taskName,

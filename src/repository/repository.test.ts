@@ -72,7 +72,7 @@ describe('a repository', () => {
     expect(await listRepository(repository, { signal })).toEqual({
       storeTimeMs: store.clock.nowMs(),
       epochs: [],
-      recorded: new Set(),
+      recorded: new Map(),
       documents: [],
     });
   });
@@ -134,7 +134,7 @@ describe('a listing', () => {
         expect(listing).toEqual({
           storeTimeMs: store.clock.nowMs(),
           epochs: [OLDER_EPOCH, OTHER_EPOCH, SAMPLE_EPOCH],
-          recorded: new Set([OTHER_EPOCH, SAMPLE_EPOCH]),
+          recorded: new Map([OTHER_EPOCH, SAMPLE_EPOCH].map((epoch) => [epoch, modifiedMs])),
           documents: [OLDER_EPOCH, SAMPLE_EPOCH].flatMap((epoch) =>
             [9, 10, 100].map((n) => ({ name: { epoch, n }, modifiedMs, storedBytes })),
           ),

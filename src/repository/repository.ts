@@ -49,7 +49,8 @@ export interface RepositoryListing {
   readonly storeTimeMs: number;
   /** Every epoch that has a record or a document, oldest first. */
   readonly epochs: readonly string[];
-  readonly recorded: ReadonlySet<string>;
+  /** Of every epoch that has a record, when it was last written. */
+  readonly recorded: ReadonlyMap<string, number>;
   /** Oldest first. */
   readonly documents: readonly ListedDocument[];
 }
@@ -76,7 +77,8 @@ export interface NewestSnapshot {
   readonly tasks: readonly TaskSummary[];
 }
 
-const LOADS_AT_ONCE = 16;
+/** Small objects: what counts is how long a request takes. */
+const LOADS_AT_ONCE = 32;
 const REPOSITORY_BYTES_MAX = 64 * 1024;
 /** A hundred thousand tasks take less. */
 export const RECORD_BYTES_MAX = 64 * 1024 * 1024;
@@ -136,24 +138,59 @@ export async function listRepository(
     });
   }
 
-  const recorded = new Set(found.flatMap(({ key }) => (key?.kind === 'record' ? [key.epoch] : [])));
+  const recorded = recordedIn(records);
   const documents = found
     .flatMap(({ facts, key }) =>
       key?.kind === 'snapshot' ? [{ name: key.name, modifiedMs: facts.modifiedMs, storedBytes: facts.sizeBytes }] : [],
     )
     .sort((left, right) => compareSnapshotNames(left.name, right.name));
-  const epochs = [...recorded.union(new Set(documents.map(({ name }) => name.epoch)))].sort(compareEpochs);
+  const epochs = [...new Set([...recorded.keys(), ...documents.map(({ name }) => name.epoch)])].sort(compareEpochs);
   return { storeTimeMs: snapshots.storeTimeMs, epochs, recorded, documents };
+}
+
+/** One look at the names of all records: what epochs there are, and when each last gave a sign. */
+export async function listRecords(
+  { store, keys }: Repository,
+  { signal }: StoreOptions,
+): Promise<Pick<RepositoryListing, 'storeTimeMs' | 'recorded'>> {
+  const records = await listAll(store, keys.recordsPrefix, { signal });
+  return { storeTimeMs: records.storeTimeMs, recorded: recordedIn(records) };
+}
+
+function recordedIn({ objects }: ObjectPage): ReadonlyMap<string, number> {
+  const found = objects.map(({ key, modifiedMs }) => ({ key: parseKey(key), modifiedMs }));
+  return new Map(found.flatMap(({ key, modifiedMs }) => (key?.kind === 'record' ? [[key.epoch, modifiedMs]] : [])));
+}
+
+/**
+ * A listing without the epochs that have not given a sign for so long: their state is older still. `isKept` says which of
+ * them stay all the same.
+ */
+export function recentOf(
+  listing: RepositoryListing,
+  { sinceMs, isKept }: { readonly sinceMs: number; readonly isKept: (epoch: string) => boolean },
+): RepositoryListing {
+  const signs = new Map(listing.recorded);
+  for (const { name, modifiedMs } of listing.documents) {
+    signs.set(name.epoch, Math.max(modifiedMs, signs.get(name.epoch) ?? modifiedMs));
+  }
+  const isRecent = (epoch: string): boolean => (signs.get(epoch) ?? 0) >= sinceMs || isKept(epoch);
+  return {
+    storeTimeMs: listing.storeTimeMs,
+    epochs: listing.epochs.filter(isRecent),
+    recorded: new Map([...listing.recorded].filter(([epoch]) => isRecent(epoch))),
+    documents: listing.documents.filter(({ name }) => isRecent(name.epoch)),
+  };
 }
 
 /** The records of a listing, oldest epoch first. Those that are gone by now, rotten or of another format are left out. */
 export async function loadRecords(
   repository: Repository,
-  listing: RepositoryListing,
+  listing: Pick<RepositoryListing, 'recorded'>,
   { signal }: StoreOptions,
 ): Promise<readonly LoadedRecord[]> {
   const { store, keys, notice } = repository;
-  const epochs = [...listing.recorded].sort(compareEpochs);
+  const epochs = [...listing.recorded.keys()].sort(compareEpochs);
   const loaded = await mapBounded(epochs, { limit: LOADS_AT_ONCE, signal }, async (epoch, scope) => {
     const key = keys.record(epoch);
     const found = await readObject(store, key, { bytesMax: RECORD_BYTES_MAX, signal: scope });
@@ -177,19 +214,26 @@ export async function newestSnapshots(
 ): Promise<readonly NewestSnapshot[]> {
   const records = known ?? (await loadRecords(repository, listing, { signal }));
   const recordOf = new Map(records.map((loaded) => [loaded.record.epoch, loaded]));
-  const latest = latestLives(records);
+  const living = findLiving(records);
+  const documents = Map.groupBy(listing.documents.map(({ name }) => name).toReversed(), ({ epoch }) => epoch);
   const newest = await mapBounded(listing.epochs, { limit: LOADS_AT_ONCE, signal }, async (epoch, scope) => {
-    const names = documentsOf(listing, epoch);
+    const names = documents.get(epoch) ?? [];
     const loaded = recordOf.get(epoch);
     const [name] = names;
-    const lives = loaded !== undefined && isAlive(loaded.record, loaded) && !isFollowed(loaded.record, latest);
-    const known = { record: loaded?.record, lives };
+    const known = { record: loaded?.record, lives: living.has(epoch) };
     if (name !== undefined && name.n === loaded?.record.newest) return [{ name, ...known, tasks: loaded.record.tasks }];
     const document = await firstReadable(repository, names, { signal: scope });
     if (document === undefined) return [];
     return [{ name: { epoch, n: document.n }, ...known, tasks: document.entries.map(summarise) }];
   });
   return newest.flat();
+}
+
+/** The epochs that are at work. */
+export function findLiving(records: readonly LoadedRecord[]): ReadonlySet<string> {
+  const latest = latestLives(records);
+  const living = records.filter(({ record, ...seen }) => isAlive(record, seen) && !isFollowed(record, latest));
+  return new Set(living.map(({ record }) => record.epoch));
 }
 
 /** By instance, the newest epoch of its container; a `snapshot` may be taken beside a living `run`. */

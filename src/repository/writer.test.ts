@@ -257,6 +257,7 @@ describe('an epoch', () => {
       newest: undefined,
       tasks: [],
       taints: [],
+      claims: [],
       installed: [],
     });
   });

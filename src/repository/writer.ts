@@ -18,10 +18,14 @@ export interface WriterOptions {
   readonly keepWithinMs?: number | undefined;
   /** The epoch of the restore that filled the state directory. */
   readonly after?: string | undefined;
-  /** Of the application, where the epoch is one of a restore. */
   /** What the life of this instance before knew of its directories, until this one has looked (Q6). */
   readonly taints?: EpochRecord['taints'] | undefined;
+  /** Of the application, where the epoch is one of a restore. */
   readonly appVersion?: string | undefined;
+  /** Where it had to be known before; else one is made. */
+  readonly epochName?: string | undefined;
+  /** Of a restore that says before it begins with what its pod goes on. */
+  readonly claims?: EpochRecord['claims'] | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -37,7 +41,7 @@ export interface Attempt {
 
 export type SnapshotContents = Pick<SnapshotDocument, 'entries' | 'ahead' | 'seen'>;
 
-export type RecordChange = Partial<Pick<EpochRecord, 'state' | 'taints' | 'installed' | 'trial'>>;
+export type RecordChange = Partial<Pick<EpochRecord, 'state' | 'taints' | 'claims' | 'installed' | 'trial'>>;
 
 /**
  * Begins an epoch that sorts after every one of this instance in `listing`, and shows it to others by its record.
@@ -48,8 +52,8 @@ export async function openWriter(
   listing: RepositoryListing,
   options: WriterOptions & StoreOptions,
 ): Promise<RepositoryWriter> {
-  const { instance, random } = options;
-  const epoch = createEpoch({ storeTimeMs: listing.storeTimeMs, instance, random, after: listing.epochs });
+  const { instance } = options;
+  const epoch = options.epochName ?? createEpochAfter(listing, options);
   const { application, lineage } = repository.keys;
   const writer = new RepositoryWriter(repository, options.clock, {
     application,
@@ -68,12 +72,21 @@ export async function openWriter(
     newest: undefined,
     tasks: [],
     taints: options.taints ?? [],
+    claims: options.claims ?? [],
     installed: [],
     appVersion: options.appVersion,
   });
   await markRepository(repository, options);
   await writer.amendRecord({}, options);
   return writer;
+}
+
+/** A new epoch that sorts after every one of this instance in `listing`. */
+export function createEpochAfter(
+  { storeTimeMs, epochs }: RepositoryListing,
+  { instance, random }: Pick<WriterOptions, 'instance' | 'random'>,
+): string {
+  return createEpoch({ storeTimeMs, instance, random, after: epochs });
 }
 
 /** The one writer of the keys of one epoch. */

@@ -17,7 +17,7 @@ const TERMS: PlanTerms = {
   maxAgeMs: 23 * HOUR_MS,
   guarantee: 'at_least_once',
   layoutMax: 'column-family',
-  selection: { kind: 'auto' },
+  selection: { kind: 'all' },
   bytesMax: 1000,
   objection: () => undefined,
 };

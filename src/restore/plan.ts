@@ -38,10 +38,7 @@ export interface LocalTask {
 }
 
 export interface PlanTerms extends Terms<OfferedEntry> {
-  /** `auto` is all until instances adopt one another's tasks. */
-  readonly selection:
-    | { readonly kind: 'auto' | 'all' | 'none' }
-    | { readonly kind: 'list'; readonly tasks: readonly string[] };
+  readonly selection: { readonly kind: 'all' | 'none' } | { readonly kind: 'list'; readonly tasks: readonly string[] };
   /** What all tasks that are installed may take together. */
   readonly bytesMax: number;
 }

@@ -15,36 +15,29 @@ import {
   listRepository,
   loadBase,
   loadDocument,
-  loadRecords,
   type Notice,
-  newestSnapshots,
   openRepository,
   type Repository,
-  type RepositoryListing,
 } from '../repository/repository.ts';
 import type { InstalledTask, RestoredTask, RestoreReport, RestoreResult } from '../repository/restore-result.ts';
 import { findQuarantines, tasksOnTrial, whyQuarantined } from '../repository/trial.ts';
 import { loadWithdrawals, NOTHING_WITHDRAWN, whyWithdrawn } from '../repository/withdrawals.ts';
-import { openWriter, type RepositoryWriter } from '../repository/writer.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
 import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
+import { Adoption } from './adoption.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
 import { lookAtVolume } from './local.ts';
-import {
-  type LocalTask,
-  type OfferedEntry,
-  objectToNewerLayout,
-  type PlanTerms,
-  planRestore,
-  type TaskPlan,
-} from './plan.ts';
+import { OwnRecord } from './own-record.ts';
+import { type CarryOut, restoreAll, restoreChosen } from './passes.ts';
+import { type LocalTask, type OfferedEntry, objectToNewerLayout, type PlanTerms, type TaskPlan } from './plan.ts';
 import { leaveReport } from './report.ts';
 import { removeLeftStaging } from './staging.ts';
+import { type Survey, takeSurvey } from './survey.ts';
 
 export interface RestoreSettings {
   /** The state directory, or the directory of `--to`. */
@@ -60,7 +53,12 @@ export interface RestoreSettings {
   readonly appVersion: string | undefined;
   /** Of one snapshot only, `<epoch>/<n>`. */
   readonly snapshot: string | undefined;
-  readonly selection: PlanTerms['selection'];
+  /** `auto`: what this instance had, else what nobody has, else a copy; of a named snapshot and in a drill, all. */
+  readonly selection: PlanTerms['selection'] | { readonly kind: 'auto' };
+  /** How many instances share the tasks; undefined for as many as were alive together. */
+  readonly replicas: number | undefined;
+  /** For the last snapshot of an instance that is finishing. */
+  readonly waitForFinalMs: number;
   readonly concurrency: number;
   readonly maxAgeMs: number;
   readonly layoutMax: Layout;
@@ -117,62 +115,92 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   const tools = { ...world, disk, manifests };
   const base =
     place.tasks.length === 0 ? undefined : await loadBase(repository, listing, { instance: settings.instance, signal });
-  const records = await loadRecords(repository, listing, { signal });
   // Who names a snapshot to look at it elsewhere knows what is wanted.
   const isAsNamed = settings.isDrill && settings.snapshot !== undefined;
   const withdrawals = isAsNamed ? NOTHING_WITHDRAWN : await loadWithdrawals(repository, { signal });
   const { fences } = withdrawals;
+  const { instance, maxAgeMs } = settings;
+  const survey = await takeSurvey(repository, listing, { instance, maxAgeMs, restoreEpoch: report?.epoch, signal });
   const trials = recallTrials(
-    records.map(({ record }) => record),
+    survey.records.map(({ record }) => record),
     { settings, report, fences },
   );
   const locals = await lookAtVolume(place, {
-    recollection: { base, report, taints: findTaints(records, settings.instance) },
+    recollection: { base, report, taints: findTaints(survey.records, instance) },
     settings,
     storeAheadMs,
     tools,
     whyFenced: (state) => whyFenced(fences, state),
     ...trials,
   });
-  const offers = await findOffers(repository, listing, { ...settings, records, signal });
   const whyTooNew = objectToNewerLayout(locals);
   const terms: PlanTerms = {
     nowMs: listing.storeTimeMs,
-    maxAgeMs: settings.maxAgeMs,
+    maxAgeMs,
     guarantee: settings.processingGuarantee,
     layoutMax: settings.layoutMax,
-    selection: settings.selection,
+    selection: settings.selection.kind === 'auto' ? { kind: 'all' } : settings.selection,
     bytesMax: await spaceFor(settings, locals),
     objection: (offer) => whyWithdrawn(withdrawals, offer) ?? trials.whyQuarantined(offer) ?? whyTooNew(offer),
   };
-  const plans = planRestore(offers, locals, terms);
+  const own = new OwnRecord({
+    ...world,
+    repository,
+    listing,
+    settings,
+    onFailure: (what, error) => noteLeftOut(what, error, world),
+  });
+  const offersOf = (now: Survey): readonly OfferedEntry[] => offersIn(now, instance);
+  const adoption = mayChoose(settings)
+    ? new Adoption({
+        ...world,
+        repository,
+        survey,
+        offersOf,
+        terms,
+        settings,
+        own,
+        present: locals.map(({ task }) => task),
+        onFailure: (what, error) => noteLeftOut(what, error, world),
+      })
+    : undefined;
+  const carryOut: CarryOut = async (plans, by) => {
+    if (settings.isDryRun) return { tasks: plans.map(describePlan), installed: [], cleared: [] };
+    if (!settings.isDrill && !own.isShown && hasSomethingOnTrial(plans, locals)) {
+      await own.claim('show this restore in the repository', adoption?.claims ?? []);
+    }
+    return fill(plans, { ...by, repository, listing, locals, storeAheadMs, place, settings, tools });
+  };
+  const filled =
+    adoption === undefined
+      ? await restoreAll(await findOffers(repository, survey, { ...settings, signal }), { locals, terms }, carryOut)
+      : await restoreChosen(adoption, { locals, terms }, carryOut);
+
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
     const { requests, receivedBytes } = world.traffic();
     const durationMs = world.clock.monotonicMs() - startedMs;
     return { outcome: outcomeOf(tasks), tasks, bytesDownloaded: receivedBytes, requests, durationMs };
   };
-  if (settings.isDryRun) return resultOf(plans.map(describePlan));
+  if (settings.isDryRun) return resultOf(filled.tasks);
 
-  const writer = await showEpoch(plans, { repository, listing, locals, settings, world });
-  const filled = await fill(plans, {
-    repository,
-    listing,
-    offers,
-    locals,
-    terms,
-    storeAheadMs,
-    place,
-    settings,
-    tools,
-  });
   const staying = locals.filter(({ task }) => !filled.cleared.includes(task));
-  await seal(writer, onTrialNow(filled.installed, staying), world);
+  if (own.isShown) {
+    const installed = onTrialNow(filled.installed, staying);
+    const claims = adoption?.claims ?? [];
+    await own.say('say in the repository what was installed', { state: 'sealed', installed, claims });
+  }
   const result = resultOf(filled.tasks);
-  const outcome = { settings, epoch: writer?.record.epoch, timeMs: world.clock.nowMs(), result };
+  const epoch = own.isShown ? own.epoch : undefined;
+  const outcome = { settings, epoch, timeMs: world.clock.nowMs(), result };
   await unlessUnavailable('tell the processes after this one', world, () =>
     leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
   );
   return result;
+}
+
+/** Whoever names a snapshot, or only looks at one elsewhere, wants all there is. */
+function mayChoose({ selection, isDrill, snapshot }: RestoreSettings): boolean {
+  return selection.kind === 'auto' && !isDrill && snapshot === undefined;
 }
 
 /** What the newest life of this instance knew of its directories, whether it could publish it or not (Q6). */
@@ -249,21 +277,17 @@ function onTrialNow(installed: readonly InstalledTask[], staying: readonly Local
 
 async function findOffers(
   repository: Repository,
-  listing: RepositoryListing,
-  how: {
-    readonly snapshot: string | undefined;
-    readonly instance: string;
-    readonly records: readonly LoadedRecord[];
-    readonly signal: AbortSignal;
-  },
+  survey: Survey,
+  how: { readonly snapshot: string | undefined; readonly instance: string; readonly signal: AbortSignal },
 ): Promise<readonly OfferedEntry[]> {
-  const { snapshot, instance, records, signal } = how;
-  if (snapshot !== undefined) {
-    const document = await loadDocument(repository, parseSnapshotName(snapshot), { signal });
-    const { epoch, n } = document;
-    return document.entries.map((entry) => ({ ...summarise(entry), epoch, n, lives: false }));
-  }
-  const newest = await newestSnapshots(repository, listing, { records, signal });
+  const { snapshot, instance, signal } = how;
+  if (snapshot === undefined) return offersIn(survey, instance);
+  const document = await loadDocument(repository, parseSnapshotName(snapshot), { signal });
+  const { epoch, n } = document;
+  return document.entries.map((entry) => ({ ...summarise(entry), epoch, n, lives: false }));
+}
+
+function offersIn({ newest }: Survey, instance: string): readonly OfferedEntry[] {
   return newest.flatMap(({ name, lives, tasks }) => {
     // Whoever had this name is gone, however young its last sign of life: this is its pod now.
     const isOther = !isEpochOf(name.epoch, instance);
@@ -284,45 +308,9 @@ async function spaceFor(
   return Math.min(wanted, freeBytes, roomBytes);
 }
 
-/** Shows the repository who restores; a store that cannot be written to is no reason to start cold. */
-async function showEpoch(
-  plans: readonly TaskPlan[],
-  where: {
-    readonly repository: Repository;
-    readonly listing: RepositoryListing;
-    readonly locals: readonly LocalTask[];
-    readonly settings: RestoreSettings;
-    readonly world: RestoreWorld;
-  },
-): Promise<RepositoryWriter | undefined> {
-  const { locals, settings, world } = where;
-  const hasSomethingOnTrial =
-    plans.some(({ kind }) => kind === 'warm') || locals.some(({ onTrial }) => onTrial !== undefined);
-  if (settings.isDrill || !hasSomethingOnTrial) return undefined;
-  return unlessUnavailable('show this restore in the repository', world, () =>
-    openWriter(where.repository, where.listing, {
-      instance: settings.instance,
-      role: 'restore',
-      program: settings.program,
-      guarantee: settings.processingGuarantee,
-      maxAgeMs: settings.maxAgeMs,
-      appVersion: settings.appVersion,
-      clock: world.clock,
-      random: world.random,
-      signal: world.signal,
-    }),
-  );
-}
-
-async function seal(
-  writer: RepositoryWriter | undefined,
-  installed: readonly InstalledTask[],
-  world: RestoreWorld,
-): Promise<void> {
-  if (writer === undefined || world.signal.aborted) return;
-  await unlessUnavailable('say in the repository what was installed', world, () =>
-    writer.amendRecord({ state: 'sealed', installed }, { signal: world.signal }),
-  );
+/** What is on trial others have to know of. */
+function hasSomethingOnTrial(plans: readonly TaskPlan[], locals: readonly LocalTask[]): boolean {
+  return plans.some(({ kind }) => kind === 'warm') || locals.some(({ onTrial }) => onTrial !== undefined);
 }
 
 async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () => Promise<T>): Promise<T | undefined> {
@@ -330,18 +318,23 @@ async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () 
     return await work();
   } catch (error) {
     if (!isFailure(error)) throw error;
-    world.emit({
-      kind: 'notice',
-      name: 'step-left-out',
-      level: 'warn',
-      message: `cannot ${what}: ${messageOf(error)}`,
-    });
+    noteLeftOut(what, error, world);
     return undefined;
   }
 }
 
+function noteLeftOut(what: string, error: unknown, { emit }: Pick<RestoreWorld, 'emit'>): void {
+  emit({ kind: 'notice', name: 'step-left-out', level: 'warn', message: `cannot ${what}: ${messageOf(error)}` });
+}
+
 /** Reasons that are nobody's failure. */
-const NO_FAILURES: ReadonlySet<Reason> = new Set(['nothing_stored', 'too_old', 'forgotten', 'not_selected']);
+const NO_FAILURES: ReadonlySet<Reason> = new Set([
+  'nothing_stored',
+  'too_old',
+  'forgotten',
+  'not_selected',
+  'claimed_elsewhere',
+]);
 
 function outcomeOf(tasks: readonly RestoredTask[]): RestoreResult['outcome'] {
   const isCold = tasks.some(

@@ -165,6 +165,7 @@ export function sampleRecord(change: Partial<EpochRecord> = {}): EpochRecord {
       },
     ],
     taints: [{ task: '0_4', device: 64_768n, inode: 77n }],
+    claims: [{ epoch: '1763854500000-orders-1-yyyy', kind: 'adopted', isSettled: true }],
     installed: [
       { task: '0_3', snapshot: '1763854500000-orders-0-yyyy/3', quality, layout: 'file', stateTimeMs, offsets },
     ],

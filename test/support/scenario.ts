@@ -110,6 +110,8 @@ export class Scenario implements AsyncDisposable {
         appVersion: undefined,
         snapshot: undefined,
         selection: { kind: 'auto' },
+        replicas: undefined,
+        waitForFinalMs: 0,
         concurrency: 4,
         maxAgeMs: 23 * HOUR_MS,
         layoutMax: 'column-family',

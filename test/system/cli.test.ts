@@ -85,10 +85,12 @@ SETTING                 VALUE                   FROM
 --concurrency           4                       command line
 --bandwidth             50MiB/s                 default
 --tasks                 0_0,global              FILE
+--replicas              -                       not set
 --state-dir-limit       -                       not set
 --max-bytes             -                       not set
 --max-age               23h                     default
 --max-layout            column-family           default
+--wait-for-final        30s                     default
 --deadline              5m                      default
 --stall-timeout         60s                     default
 --on-failure            continue                default

@@ -1,0 +1,154 @@
+import type { Clock } from '../base/clock.ts';
+import { isFailure } from '../base/failure.ts';
+import { formatDuration } from '../base/quantity.ts';
+import type { Emit } from '../events/event.ts';
+import { ranked } from '../repository/best.ts';
+import type { Claim } from '../repository/record.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { Explanation } from '../streams/reason.ts';
+import { type Choice, type Chooser, chooseNext, isAnnounced, type Scene, whyLeft } from './choice.ts';
+import type { OwnRecord } from './own-record.ts';
+import type { OfferedEntry, PlanTerms } from './plan.ts';
+import { livesIn, type Survey, surveyAgain } from './survey.ts';
+
+export interface AdoptionParts {
+  readonly repository: Repository;
+  readonly survey: Survey;
+  readonly offersOf: (survey: Survey) => readonly OfferedEntry[];
+  readonly terms: PlanTerms;
+  readonly settings: Pick<Chooser, 'instance' | 'appVersion' | 'replicas'> & {
+    readonly waitForFinalMs: number;
+    /** Then nothing is announced, and nobody waited for. */
+    readonly isDryRun: boolean;
+  };
+  /** Tasks that lie on the volume. */
+  readonly present: readonly string[];
+  readonly own: OwnRecord;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  readonly signal: AbortSignal;
+  /** Told of what could not be done. */
+  readonly onFailure: (what: string, error: unknown) => void;
+}
+
+/** So often it is chosen again; restoring what somebody else restores as well is better than waiting longer. */
+const ROUNDS_MAX = 16;
+const FINAL_POLL_MS = 1000;
+
+/** A restore on its way to the tasks with which its pod goes on: one choice after another, each announced before it is carried out. */
+export class Adoption {
+  readonly #parts: AdoptionParts;
+  #survey: Survey;
+  #offers: readonly OfferedEntry[];
+  #scene: Scene;
+  #claims: readonly Claim[] = [];
+
+  constructor(parts: AdoptionParts) {
+    this.#parts = parts;
+    this.#survey = parts.survey;
+    this.#offers = parts.offersOf(parts.survey);
+    this.#scene = this.#look(parts.survey);
+  }
+
+  /** Of all tasks, as of the last look. */
+  get offers(): readonly OfferedEntry[] {
+    return this.#offers;
+  }
+
+  get claims(): readonly Claim[] {
+    return this.#claims;
+  }
+
+  /** With what to go on, or undefined where that was all. Failures of the store are told, and end the choosing. */
+  async next(): Promise<Choice | undefined> {
+    try {
+      // Others may have come first in the meantime; its own tasks nobody takes from an instance.
+      if (this.#claims.some(({ kind }) => kind === 'adopted')) await this.#lookAgain();
+      const choice = await this.#settleOn();
+      return choice?.isFinishing === true ? await this.#afterItsEnd(choice) : choice;
+    } catch (error) {
+      if (!isFailure(error)) throw error;
+      this.#parts.onFailure('choose more tasks', error);
+      return undefined;
+    }
+  }
+
+  /** Tells others what became of a choice: what led to nothing is theirs again. */
+  async settle({ kind, epochs }: Choice, hasLedTo: boolean): Promise<void> {
+    this.#claims = this.#claims.flatMap((claim) => {
+      if (claim.kind !== kind || !epochs.includes(claim.epoch)) return [claim];
+      return hasLedTo || kind === 'own' ? [{ ...claim, isSettled: hasLedTo }] : [];
+    });
+    if (kind !== 'own') await this.#announce();
+  }
+
+  whyLeft(task: string): Explanation | undefined {
+    return this.#scene.bestOf.has(task) ? whyLeft(this.#scene, this.#me, task) : undefined;
+  }
+
+  get #me(): Chooser {
+    const { settings, own, present } = this.#parts;
+    return { ...settings, epoch: own.epoch, claims: this.#claims, present };
+  }
+
+  async #settleOn(): Promise<Choice | undefined> {
+    for (let round = 1; ; round++) {
+      const choice = chooseNext(this.#scene, this.#me);
+      const open = this.#claims.filter(({ kind, isSettled }) => kind !== 'own' && !isSettled);
+      const stands = choice !== undefined && open.length > 0 && isAnnounced(choice, open);
+      if (stands || (choice === undefined && open.length === 0)) return choice;
+      const kept = this.#claims.filter((claim) => !open.includes(claim));
+      const { kind, epochs } = choice ?? { kind: 'own', epochs: [] };
+      this.#claims = [...kept, ...epochs.map((epoch) => ({ epoch, kind, isSettled: false }))];
+      if (kind === 'own' && choice !== undefined) return choice;
+      const isHeard = await this.#announce();
+      if (choice === undefined || !isHeard || round === ROUNDS_MAX) return choice;
+      await this.#lookAgain();
+    }
+  }
+
+  async #announce(): Promise<boolean> {
+    if (this.#parts.settings.isDryRun) return false;
+    return this.#parts.own.claim('say in the repository what is adopted', this.#claims);
+  }
+
+  async #lookAgain(watched: readonly string[] = []): Promise<void> {
+    if (this.#parts.settings.isDryRun) return;
+    const { repository, offersOf, signal } = this.#parts;
+    this.#survey = await surveyAgain(repository, this.#survey, { watched, signal });
+    this.#offers = offersOf(this.#survey);
+    this.#scene = this.#look(this.#survey);
+  }
+
+  #look(survey: Survey): Scene {
+    const { terms, own } = this.#parts;
+    const offersOf = Map.groupBy(this.#offers, ({ task }) => task);
+    const best = [...offersOf].map(([task, offers]) => [task, ranked(offers, terms).next().value] as const);
+    return {
+      nowMs: survey.storeTimeMs,
+      lives: livesIn(survey).filter(({ epoch }) => epoch !== own.epoch),
+      bestOf: new Map(best.flatMap(([task, offer]) => (offer === undefined ? [] : [[task, offer]]))),
+    };
+  }
+
+  /** The same choice once its last snapshot is there, which is worth most: nothing was written since. */
+  async #afterItsEnd(choice: Choice): Promise<Choice> {
+    const { epochs } = choice;
+    const { clock, settings, signal, emit } = this.#parts;
+    if (settings.isDryRun) return choice;
+    const untilMs = clock.monotonicMs() + settings.waitForFinalMs;
+    const isFinishing = (): boolean =>
+      this.#scene.lives.some(({ epoch, state }) => epochs.includes(epoch) && state === 'finishing');
+    const message = `waiting up to ${formatDuration(settings.waitForFinalMs)} for the last snapshot of ${epochs.join(', ')}`;
+    emit({ kind: 'notice', name: 'final-awaited', level: 'info', message });
+    while (isFinishing() && clock.monotonicMs() < untilMs) {
+      await clock.sleep(Math.min(FINAL_POLL_MS, untilMs - clock.monotonicMs()), signal);
+      signal.throwIfAborted();
+      await this.#lookAgain(epochs);
+    }
+    const again = chooseNext(this.#scene, this.#me);
+    return again !== undefined && isAnnounced(choice, this.#claims) && isAnnounced(again, this.#claims)
+      ? again
+      : choice;
+  }
+}

@@ -1,0 +1,356 @@
+import { createHash } from 'node:crypto';
+import { isFurther } from '../repository/best.ts';
+import { compareEpochs, isEpochOf, parseEpoch } from '../repository/keys.ts';
+import { type Claim, EPOCH_SILENCE_MS_MAX, type EpochRecord, type TaskSummary } from '../repository/record.ts';
+import type { Explanation } from '../streams/reason.ts';
+import { GLOBAL_TASK } from '../streams/state-directory.ts';
+import type { OfferedEntry } from './plan.ts';
+
+/** What can be seen of one epoch. */
+export interface Life {
+  readonly epoch: string;
+  /** Undefined where it has no record that can be read. */
+  readonly role: EpochRecord['role'] | undefined;
+  /** `finishing`: at work, but its application is being closed, or is. */
+  readonly state: 'alive' | 'finishing' | 'gone';
+  /** Since its last sign. */
+  readonly silentMs: number;
+  readonly after: string | undefined;
+  readonly appVersion: string | undefined;
+  readonly claims: readonly Claim[];
+  /** Of its newest document. */
+  readonly tasks: readonly Pick<TaskSummary, 'task' | 'offsets'>[];
+}
+
+/** What a pod that starts can see of all others. */
+export interface Scene {
+  /** By the store's clock. */
+  readonly nowMs: number;
+  /** Oldest first, the one that chooses left out. */
+  readonly lives: readonly Life[];
+  /** Of every task that may be restored now, the entry that would be. */
+  readonly bestOf: ReadonlyMap<string, Pick<OfferedEntry, 'epoch' | 'offsets'>>;
+}
+
+/** Whoever chooses. */
+export interface Chooser {
+  /** Of its restore. */
+  readonly epoch: string;
+  readonly instance: string;
+  readonly appVersion: string | undefined;
+  /** As its record has them by now. */
+  readonly claims: readonly Claim[];
+  /** Tasks that lie on its volume. */
+  readonly present: readonly string[];
+  /** How many instances share the tasks; undefined for as many as were alive together. */
+  readonly replicas: number | undefined;
+}
+
+/** With what a pod goes on: all that these epochs held. */
+export interface Choice {
+  readonly kind: Claim['kind'];
+  readonly epochs: readonly string[];
+  readonly tasks: readonly string[];
+  /** Something better is about to be published. */
+  readonly isFinishing: boolean;
+}
+
+/**
+ * What to restore next, or undefined where that was all: what the newest epoch of the same instance held; else, one epoch
+ * after another up to the fair share, what nobody who lives has and nobody claims; where there is nothing of the kind, what
+ * one of the living has.
+ *
+ * What was announced and stands is chosen again. Whoever loses what it announced chooses as if every smaller epoch that has
+ * nothing yet had chosen before it: those who see the same choose differently.
+ */
+export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
+  const tasksOf = indexTasks(scene);
+  const own = me.claims.length === 0 ? findOwn(scene, me.instance, tasksOf) : undefined;
+  if (own !== undefined) return own;
+  const others = findClaimants(scene, me.instance);
+  const table = new Table(scene, me.instance, tasksOf);
+  const beaten = new Set<string>();
+  for (const other of others) {
+    for (const claim of other.claims.filter(isFirm)) table.take(claim, other);
+    const precedes = compareEpochs(other.epoch, me.epoch) < 0;
+    for (const claim of other.isPending ? other.claims : []) {
+      if (claim.kind === 'own' || (claim.kind === 'adopted' && precedes)) beaten.add(claim.epoch);
+    }
+  }
+  const share = fairShare(scene, me.replicas);
+  for (const other of others.filter(({ isPending, epoch }) => isPending && compareEpochs(epoch, me.epoch) < 0)) {
+    const wants = other.claims.filter((claim) => !isFirm(claim));
+    if (wants.length === 0) continue;
+    const hasSome = wants.length < other.claims.length;
+    const choice = table.choose(other, { wants, share, have: 0, hasSome, mayOverfill: true });
+    if (choice !== undefined && !hasSome) table.takeAll(choice);
+    else if (choice !== undefined && isAnnounced(choice, wants)) table.takeAll(choice);
+  }
+
+  const mine = me.claims.filter(isFirm);
+  const standing = mine.filter(({ kind, epoch }) => kind === 'own' || (kind === 'adopted' && !beaten.has(epoch)));
+  const have = new Set([...me.present, ...standing.flatMap(({ epoch }) => tasksOf.get(epoch) ?? [])]);
+  have.delete(GLOBAL_TASK);
+  for (const { epoch } of mine) table.remove(tasksOf.get(epoch) ?? []);
+  table.remove(me.present);
+  return table.choose(me, {
+    wants: me.claims.filter((claim) => !isFirm(claim)),
+    share,
+    have: have.size,
+    hasSome: have.size > 0 || mine.length > 0,
+    mayOverfill: me.present.length === 0 && !mine.some(({ kind }) => kind === 'own'),
+  });
+}
+
+/** Whether a choice is what these claims say. */
+export function isAnnounced({ kind, epochs }: Choice, claims: readonly Claim[]): boolean {
+  return epochs.every((epoch) => claims.some((claim) => claim.kind === kind && claim.epoch === epoch));
+}
+
+/** As many tasks as everybody has who has no more than others, rounded up. */
+export function fairShare(scene: Scene, replicas: number | undefined): number {
+  const tasks = [...scene.bestOf.keys()].filter((task) => task !== GLOBAL_TASK).length;
+  return Math.max(1, Math.ceil(tasks / (replicas ?? mostAliveTogether(scene))));
+}
+
+/** Why a task that may be restored was left to others. */
+export function whyLeft(scene: Scene, me: Chooser, task: string): Explanation {
+  const tasksOf = indexTasks(scene);
+  const claimant = findClaimants(scene, me.instance).find(
+    ({ isPending, claims }) => isPending && claims.some(({ epoch }) => tasksOf.get(epoch)?.includes(task)),
+  );
+  if (claimant !== undefined) {
+    const message = `${instanceOf(claimant.epoch)} restores it, or did a moment ago`;
+    return { reason: 'claimed_elsewhere', message };
+  }
+  const holder = scene.lives.find((life) => heldBy(scene, me.instance, life).includes(task));
+  if (holder !== undefined) {
+    return { reason: 'not_selected', message: `${instanceOf(holder.epoch)} has it, and lives` };
+  }
+  const share = fairShare(scene, me.replicas);
+  const message = `it is left to others: the fair share is ${share} of ${scene.bestOf.size} tasks, see --replicas`;
+  return { reason: 'not_selected', message };
+}
+
+/** The largest number of instances whose lives overlap; at least one. */
+function mostAliveTogether({ lives, nowMs }: Scene): number {
+  const spans = new Map<string, { readonly fromMs: number; readonly untilMs: number }[]>();
+  for (const { epoch, role, state, silentMs } of lives) {
+    const parts = parseEpoch(epoch);
+    if (parts === undefined || (role !== 'run' && role !== 'restore')) continue;
+    const ofInstance = spans.get(parts.instance) ?? [];
+    spans.set(parts.instance, [
+      ...ofInstance,
+      { fromMs: parts.timeMs, untilMs: state === 'gone' ? nowMs - silentMs : nowMs },
+    ]);
+  }
+  const changes = [...spans.values()].flatMap(withoutOverlaps).flatMap(({ fromMs, untilMs }) => [
+    { atMs: fromMs, by: 1 },
+    { atMs: Math.max(fromMs, untilMs), by: -1 },
+  ]);
+  let [alive, most] = [0, 1];
+  for (const { by } of changes.sort((left, right) => left.atMs - right.atMs || left.by - right.by)) {
+    alive += by;
+    most = Math.max(most, alive);
+  }
+  return most;
+}
+
+/** A container may be restarted before its last life is known to be over: that is one instance all the same. */
+function withoutOverlaps(
+  spans: readonly { readonly fromMs: number; readonly untilMs: number }[],
+): readonly { readonly fromMs: number; readonly untilMs: number }[] {
+  const merged: { readonly fromMs: number; readonly untilMs: number }[] = [];
+  for (const span of spans.toSorted((left, right) => left.fromMs - right.fromMs)) {
+    const last = merged.at(-1);
+    if (last === undefined || span.fromMs > last.untilMs) merged.push(span);
+    else merged[merged.length - 1] = { fromMs: last.fromMs, untilMs: Math.max(last.untilMs, span.untilMs) };
+  }
+  return merged;
+}
+
+/** A restore of another pod, and whether that pod still stands for what it claimed. */
+interface Claimant extends Pick<Chooser, 'epoch' | 'appVersion' | 'claims'> {
+  /** What it claimed is nowhere else to be seen yet. */
+  readonly isPending: boolean;
+  readonly isLiving: boolean;
+}
+
+function findClaimants(scene: Scene, instance: string): readonly Claimant[] {
+  const followers = Map.groupBy(scene.lives, ({ after }) => after);
+  return scene.lives.flatMap(({ epoch, role, appVersion, claims, silentMs }) => {
+    if (role !== 'restore' || claims.length === 0 || isEpochOf(epoch, instance)) return [];
+    const runs = followers.get(epoch) ?? [];
+    const isRunning = runs.some(({ state }) => state !== 'gone');
+    const isFresh = runs.length === 0 && silentMs <= EPOCH_SILENCE_MS_MAX;
+    const hasPublished = runs.some(({ tasks }) => tasks.length > 0);
+    const isPending = isFresh || (isRunning && !hasPublished);
+    return isPending || isRunning ? [{ epoch, appVersion, claims, isPending, isLiving: isFresh || isRunning }] : [];
+  });
+}
+
+/** Who is about to choose, as far as choosing goes by it. */
+interface Wish {
+  /** What it announced, and others may take from it. */
+  readonly wants: readonly Claim[];
+  readonly share: number;
+  readonly have: number;
+  readonly hasSome: boolean;
+  /** Whether the last epoch that it takes may go beyond the share: otherwise some would be left over. */
+  readonly mayOverfill: boolean;
+}
+
+/** What is there to be had. */
+class Table {
+  readonly #scene: Scene;
+  readonly #instance: string;
+  readonly #tasksOf: ReadonlyMap<string, readonly string[]>;
+  /** Tasks that nobody who lives has, and nobody claims. */
+  readonly #orphans: Set<string>;
+  readonly #finishing: ReadonlySet<string>;
+  /** By epoch, how many who live have copied what it held. */
+  readonly #copies = new Map<string, number>();
+
+  constructor(scene: Scene, instance: string, tasksOf: ReadonlyMap<string, readonly string[]>) {
+    this.#scene = scene;
+    this.#instance = instance;
+    this.#tasksOf = tasksOf;
+    this.#orphans = new Set(scene.bestOf.keys().filter((task) => task !== GLOBAL_TASK));
+    for (const life of scene.lives) this.remove(heldBy(scene, instance, life));
+    this.#finishing = new Set(scene.lives.flatMap(({ epoch, state }) => (state === 'finishing' ? [epoch] : [])));
+  }
+
+  remove(tasks: readonly string[]): void {
+    for (const task of tasks) this.#orphans.delete(task);
+  }
+
+  take({ kind, epoch }: Claim, { isPending }: Pick<Claimant, 'isPending'>): void {
+    if (isPending) this.remove(this.#tasksOf.get(epoch) ?? []);
+    if (kind === 'copied') this.#copies.set(epoch, (this.#copies.get(epoch) ?? 0) + 1);
+  }
+
+  takeAll({ kind, epochs }: Choice): void {
+    for (const epoch of epochs) this.take({ kind, epoch, isSettled: false }, { isPending: true });
+  }
+
+  choose(who: Pick<Chooser, 'epoch' | 'appVersion'>, wish: Wish): Choice | undefined {
+    const adopted = wish.have < wish.share ? this.#chooseOrphans(who.epoch, wish) : undefined;
+    return adopted ?? (wish.hasSome ? undefined : this.#chooseCopy(who, wish));
+  }
+
+  #chooseOrphans(chooser: string, { wants, share, have, mayOverfill }: Wish): Choice | undefined {
+    const sizes = new Map<string, number>();
+    for (const task of this.#orphans) {
+      const { epoch } = this.#scene.bestOf.get(task) ?? {};
+      if (epoch !== undefined) sizes.set(epoch, (sizes.get(epoch) ?? 0) + 1);
+    }
+    const fitting = [...sizes].flatMap(([epoch, size]) => (mayOverfill || have + size <= share ? [epoch] : []));
+    // What was announced stays chosen: hashes are for those who have still to choose.
+    const wanted = fitting.find((epoch) => wants.some((claim) => claim.kind === 'adopted' && claim.epoch === epoch));
+    const [first] = (wanted === undefined ? fitting : [])
+      .map((epoch) => ({ epoch, isFinishing: this.#finishing.has(epoch), place: placeOf(epoch, chooser) }))
+      .sort(
+        (left, right) => Number(left.isFinishing) - Number(right.isFinishing) || compareEpochs(left.place, right.place),
+      );
+    const epoch = wanted ?? first?.epoch;
+    if (epoch === undefined) return undefined;
+    const tasks = this.#tasksOf.get(epoch) ?? [];
+    return { kind: 'adopted', epochs: [epoch], tasks, isFinishing: this.#finishing.has(epoch) };
+  }
+
+  #chooseCopy(who: Pick<Chooser, 'epoch' | 'appVersion'>, { wants }: Wish): Choice | undefined {
+    const versions = new Map(this.#scene.lives.map(({ epoch, appVersion }) => [epoch, appVersion]));
+    const runs = this.#scene.lives.filter(
+      ({ role, state, epoch }) => role === 'run' && state === 'alive' && this.#isOfAnother(epoch),
+    );
+    const restores = findClaimants(this.#scene, this.#instance).filter(
+      ({ epoch, isPending }) => isPending && epoch !== who.epoch,
+    );
+    const candidates = [
+      ...runs.map((run) => ({ ...run, epochs: [run.epoch], appVersion: versions.get(run.after ?? '') })),
+      ...restores.map((restore) => ({
+        ...restore,
+        silentMs: 0,
+        epochs: restore.claims.filter((claim) => claim.kind !== 'copied' && isFirm(claim)).map(({ epoch }) => epoch),
+      })),
+    ].map((candidate) => ({
+      ...candidate,
+      tasks: unionOf(candidate.epochs, this.#tasksOf),
+      copies: Math.max(0, ...candidate.epochs.map((epoch) => this.#copies.get(epoch) ?? 0)),
+      isOfThisVersion: candidate.appVersion === undefined || candidate.appVersion === who.appVersion,
+    }));
+    const [first, ...more] = candidates
+      .filter(({ tasks }) => tasks.length > 0)
+      .sort(
+        (left, right) =>
+          left.copies - right.copies ||
+          Number(left.isOfThisVersion) - Number(right.isOfThisVersion) || // The others are about to go.
+          right.silentMs - left.silentMs ||
+          right.tasks.length - left.tasks.length ||
+          compareEpochs(left.epoch, right.epoch),
+      );
+    if (first === undefined) return undefined;
+    const asGood = [first, ...more].filter(({ copies }) => copies === first.copies);
+    const choices = asGood.map(({ epochs, tasks }) => ({ kind: 'copied', epochs, tasks, isFinishing: false }) as const);
+    return choices.find((choice) => wants.length > 0 && isAnnounced(choice, wants)) ?? choices[0];
+  }
+
+  #isOfAnother(epoch: string): boolean {
+    return !isEpochOf(epoch, this.#instance);
+  }
+}
+
+/** What an instance goes on with under its own name; also what its restore before had claimed and did not get to publish. */
+function findOwn(
+  { lives }: Scene,
+  instance: string,
+  tasksOf: ReadonlyMap<string, readonly string[]>,
+): Choice | undefined {
+  for (const { epoch, claims } of lives.filter((life) => isEpochOf(life.epoch, instance)).toReversed()) {
+    const epochs = [epoch, ...claims.map((claim) => claim.epoch)].filter((one) => (tasksOf.get(one) ?? []).length > 0);
+    if (epochs.length > 0) return { kind: 'own', epochs, tasks: unionOf(epochs, tasksOf), isFinishing: false };
+  }
+  return undefined;
+}
+
+/** The tasks that somebody has who is there to stay, as far as the best entry of each: of them nothing is lost. */
+function heldBy({ bestOf }: Scene, instance: string, { epoch, state, tasks }: Life): readonly string[] {
+  if (state !== 'alive' || isEpochOf(epoch, instance)) return [];
+  const held = tasks.filter((summary) => {
+    const best = bestOf.get(summary.task);
+    return best !== undefined && !isFurther(best, summary);
+  });
+  return held.map(({ task }) => task);
+}
+
+/** By epoch, what its newest document holds that may be restored; the global stores are nobody's. */
+function indexTasks({ lives, bestOf }: Scene): ReadonlyMap<string, readonly string[]> {
+  return new Map(
+    lives.map(({ epoch, tasks }) => [
+      epoch,
+      tasks.map(({ task }) => task).filter((task) => task !== GLOBAL_TASK && bestOf.has(task)),
+    ]),
+  );
+}
+
+function unionOf(epochs: readonly string[], tasksOf: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  return [...new Set(epochs.flatMap((epoch) => tasksOf.get(epoch) ?? []))];
+}
+
+/** Nobody takes it from whoever claims it. */
+function isFirm({ kind, isSettled }: Claim): boolean {
+  return kind === 'own' || isSettled;
+}
+
+/** Pods that start together begin in different places. */
+function placeOf(epoch: string, chooser: string): string {
+  return (
+    createHash('sha256')
+      .update(`${instanceOf(epoch)} ${chooser}`)
+      .digest('hex') + epoch
+  );
+}
+
+function instanceOf(epoch: string): string {
+  return parseEpoch(epoch)?.instance ?? epoch;
+}

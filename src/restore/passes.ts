@@ -1,0 +1,90 @@
+import type { RestoredTask } from '../repository/restore-result.ts';
+import type { Reason } from '../streams/reason.ts';
+import { compareTasks, GLOBAL_TASK } from '../streams/state-directory.ts';
+import type { Adoption } from './adoption.ts';
+import { describePlan, type Filled } from './fill.ts';
+import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan } from './plan.ts';
+
+/** Carries out what was planned of these offers. */
+export type CarryOut = (
+  plans: readonly TaskPlan[],
+  by: { readonly offers: readonly OfferedEntry[]; readonly terms: PlanTerms },
+) => Promise<Filled>;
+
+/** What stands in the way of everything that would come after it. */
+const ENDS: ReadonlySet<Reason> = new Set(['deadline', 'storage', 'denied', 'no_space', 'application_running']);
+
+/** Everything at once, by what is asked for. */
+export async function restoreAll(
+  offers: readonly OfferedEntry[],
+  found: { readonly locals: readonly LocalTask[]; readonly terms: PlanTerms },
+  carryOut: CarryOut,
+): Promise<Filled> {
+  return carryOut(planRestore(offers, found.locals, found.terms), { offers, terms: found.terms });
+}
+
+/**
+ * One choice after another: with the first one what lies on the volume and the global stores, which are nobody's. It ends
+ * where there is nothing more to choose, or nothing more can be installed. What is left to others is said of every task.
+ */
+export async function restoreChosen(
+  adoption: Adoption,
+  found: { readonly locals: readonly LocalTask[]; readonly terms: PlanTerms },
+  carryOut: CarryOut,
+): Promise<Filled> {
+  const { locals, terms } = found;
+  let filled: Filled = { tasks: [], installed: [], cleared: [] };
+  let wanted: ReadonlySet<string> = new Set([GLOBAL_TASK, ...locals.map(({ task }) => task)]);
+  for (let choice = await adoption.next(), isFirst = true; choice !== undefined || isFirst; isFirst = false) {
+    const done = new Set(filled.tasks.map(({ task }) => task));
+    wanted = new Set([...wanted, ...(choice?.tasks ?? [])]).difference(done);
+    const { offers } = adoption;
+    const left = { ...terms, bytesMax: terms.bytesMax - bytesIn(filled.tasks) };
+    const plans = planRestore(
+      offers.filter(({ task }) => wanted.has(task)),
+      locals.filter(({ task }) => wanted.has(task)),
+      left,
+    );
+    const pass = await carryOut(plans, { offers, terms: left });
+    filled = merge(filled, pass);
+    if (choice === undefined) break;
+    const chosen = new Set(choice.tasks);
+    const hasLedTo = filled.tasks.some(({ task, decision }) => chosen.has(task) && decision !== 'cold');
+    await adoption.settle(choice, hasLedTo);
+    const isOver = pass.tasks.some(
+      ({ why, decision }) => decision === 'cold' && why !== undefined && ENDS.has(why.reason),
+    );
+    if (isOver || !hasLedTo) break;
+    wanted = new Set();
+    choice = await adoption.next();
+  }
+  return merge(filled, { tasks: explainLeft(adoption, filled, terms), installed: [], cleared: [] });
+}
+
+/** Tasks that the repository has and this pod does not take, with what speaks against each. */
+function explainLeft(adoption: Adoption, { tasks }: Filled, terms: PlanTerms): readonly RestoredTask[] {
+  const done = new Set(tasks.map(({ task }) => task));
+  const plans = planRestore(
+    adoption.offers.filter(({ task }) => !done.has(task)),
+    [],
+    terms,
+  );
+  return plans.map(({ task, ...plan }) => {
+    const why = adoption.whyLeft(task);
+    if (why === undefined && plan.kind === 'cold') return describePlan({ ...plan, task });
+    const unknown = { reason: 'not_selected', message: 'it is left to others' } as const;
+    return describePlan({ kind: 'cold', task, why: why ?? unknown });
+  });
+}
+
+function merge(one: Filled, other: Filled): Filled {
+  return {
+    tasks: [...one.tasks, ...other.tasks].sort((left, right) => compareTasks(left.task, right.task)),
+    installed: [...one.installed, ...other.installed],
+    cleared: [...one.cleared, ...other.cleared],
+  };
+}
+
+function bytesIn(tasks: readonly RestoredTask[]): number {
+  return tasks.reduce((sum, { decision, sizeBytes }) => sum + (decision === 'warm' ? sizeBytes : 0), 0);
+}

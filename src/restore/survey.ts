@@ -1,0 +1,116 @@
+import { compareEpochs, isEpochOf } from '../repository/keys.ts';
+import {
+  findLiving,
+  type LoadedRecord,
+  listRecords,
+  loadRecords,
+  type NewestSnapshot,
+  newestSnapshots,
+  type Repository,
+  type RepositoryListing,
+  recentOf,
+} from '../repository/repository.ts';
+import type { Life } from './choice.ts';
+
+/** What a restore knows of a repository: everybody who gave a sign within the maximum age. */
+export interface Survey {
+  readonly storeTimeMs: number;
+  /** Oldest epoch first. */
+  readonly records: readonly LoadedRecord[];
+  readonly newest: readonly NewestSnapshot[];
+}
+
+/** Some servers know the time of an object to the second only. */
+const RESOLUTION_MS = 1000;
+
+/**
+ * The records of a listing that may still matter, each read once. Older ones hold nothing that may be restored; of this
+ * instance, and where there is nothing else, they say why.
+ */
+export async function takeSurvey(
+  repository: Repository,
+  listing: RepositoryListing,
+  how: {
+    readonly instance: string;
+    readonly maxAgeMs: number;
+    /** Of the restore before on this volume. */
+    readonly restoreEpoch: string | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<Survey> {
+  const { instance, restoreEpoch, signal } = how;
+  const newest = listing.documents.at(-1)?.name.epoch;
+  const recent = recentOf(listing, {
+    sinceMs: listing.storeTimeMs - how.maxAgeMs - RESOLUTION_MS,
+    isKept: (epoch) => epoch === newest || epoch === restoreEpoch || isEpochOf(epoch, instance),
+  });
+  const records = await loadRecords(repository, recent, { signal });
+  const snapshots = await newestSnapshots(repository, recent, { records, signal });
+  return { storeTimeMs: listing.storeTimeMs, records, newest: snapshots };
+}
+
+/**
+ * The same a moment later. Read are the records of those who are new, of restores that were rewritten, and of `watched`: of
+ * all others it is enough to know when they last gave a sign.
+ */
+export async function surveyAgain(
+  repository: Repository,
+  before: Survey,
+  { watched = [], signal }: { readonly watched?: readonly string[]; readonly signal: AbortSignal },
+): Promise<Survey> {
+  const { storeTimeMs, recorded } = await listRecords(repository, { signal });
+  const known = new Map(before.records.map((loaded) => [loaded.record.epoch, loaded]));
+  const isToBeRead = (epoch: string, modifiedMs: number): boolean => {
+    const loaded = known.get(epoch);
+    if (loaded === undefined) return modifiedMs >= before.storeTimeMs - RESOLUTION_MS;
+    const { role, state } = loaded.record;
+    if (role !== 'restore' || state === 'sealed') return watched.includes(epoch);
+    return modifiedMs !== loaded.modifiedMs || modifiedMs > loaded.storeTimeMs - RESOLUTION_MS;
+  };
+  const toBeRead = new Map([...recorded].filter(([epoch, modifiedMs]) => isToBeRead(epoch, modifiedMs)));
+  const read = await loadRecords(repository, { recorded: toBeRead }, { signal });
+  for (const loaded of read) known.set(loaded.record.epoch, loaded);
+  const records = [...known.values()].flatMap((loaded) => {
+    const modifiedMs = recorded.get(loaded.record.epoch);
+    return modifiedMs === undefined ? [] : [{ record: loaded.record, modifiedMs, storeTimeMs }];
+  });
+  records.sort((left, right) => compareEpochs(left.record.epoch, right.record.epoch));
+  return { storeTimeMs, records, newest: newestNow(before.newest, records) };
+}
+
+/** A record is written after the document that it speaks of. */
+function newestNow(before: readonly NewestSnapshot[], records: readonly LoadedRecord[]): readonly NewestSnapshot[] {
+  const living = findLiving(records);
+  const newest = new Map(before.map((snapshot) => [snapshot.name.epoch, snapshot]));
+  for (const { record } of records) {
+    const { epoch, newest: n, tasks } = record;
+    if (n !== undefined && n > (newest.get(epoch)?.name.n ?? 0)) {
+      newest.set(epoch, { name: { epoch, n }, record, lives: false, tasks });
+    }
+  }
+  return [...newest.values()]
+    .map((snapshot) => ({ ...snapshot, lives: living.has(snapshot.name.epoch) }))
+    .sort((left, right) => compareEpochs(left.name.epoch, right.name.epoch));
+}
+
+/** What choosing goes by. */
+export function livesIn({ storeTimeMs, records, newest }: Survey): readonly Life[] {
+  const living = findLiving(records);
+  const tasks = new Map(newest.map((snapshot) => [snapshot.name.epoch, snapshot.tasks]));
+  const recorded = new Map(records.map((loaded) => [loaded.record.epoch, loaded]));
+  const epochs = [...new Set([...recorded.keys(), ...tasks.keys()])].sort(compareEpochs);
+  return epochs.map((epoch) => {
+    const { record, modifiedMs = 0 } = recorded.get(epoch) ?? {};
+    const isFinishing = record?.state === 'finishing' || record?.state === 'released';
+    return {
+      epoch,
+      role: record?.role,
+      state: !living.has(epoch) ? 'gone' : isFinishing ? 'finishing' : 'alive',
+      silentMs: storeTimeMs - modifiedMs,
+      after: record?.after,
+      appVersion: record?.appVersion,
+      claims: record?.claims ?? [],
+      tasks: tasks.get(epoch) ?? [],
+    };
+  });
+}
