@@ -52,6 +52,8 @@ export interface MatrixLineOptions {
   readonly signal: AbortSignal;
 }
 
+type OfTask = Pick<PrintedTask, 'task' | 'quality' | 'reason' | 'offsets'>;
+
 /** What a scenario saw; the rest of the result is the same for all. */
 type Seen = Omit<CellResult, 'cell' | 'commit' | 'date' | 'seconds'>;
 
@@ -223,7 +225,7 @@ export class MatrixLine {
     await pod.restore();
     await using sidecar = pod.sidecar({ interval: '2s' });
     const facts: string[] = [];
-    let running: readonly PrintedTask[];
+    let running: readonly OfTask[];
     {
       await using application = await pod.start({ commitIntervalMs: 2000 });
       for (const portion of [PORTIONS.toCheckpoint, PORTIONS.toTables]) {
@@ -244,7 +246,7 @@ export class MatrixLine {
   }
 
   /** What `run` offers once it has taken everything that it can take. */
-  async #published(sidecar: Sidecar): Promise<readonly PrintedTask[]> {
+  async #published(sidecar: Sidecar): Promise<readonly OfTask[]> {
     const limitMs = performance.now() + PUBLISHED_MS_MAX;
     for (;;) {
       const { tasks } = await sidecar.status();
@@ -333,7 +335,7 @@ export class MatrixLine {
     return { ...this.#seen(task), decision: task.decision ?? 'cold' };
   }
 
-  #seen({ task, quality, reason, offsets }: PrintedTask): TaskSeen {
+  #seen({ task, quality, reason, offsets }: OfTask): TaskSeen {
     const closed = this.#closed.find((one) => one.task === task)?.offsets ?? {};
     const isSame = Object.entries(offsets).every(([changelog, offset]) => closed[changelog] === offset);
     const isThere = Object.keys(offsets).length > 0;
