@@ -263,16 +263,26 @@ describe('C3: a store without an offset', () => {
 });
 
 describe('D2: the task directory itself', () => {
-  const touched = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: after(1) } };
+  const changed = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: after(1), ctimeNs: after(1) } };
 
   test('must not have changed since the offsets were written', () => {
-    expect(verdicts(touched)).toEqual(['changing', 'changing']);
+    expect(verdicts(changed)).toEqual(['changing', 'changing']);
   });
 
   test('unless it was seen so before', () => {
     const later = familySight(...CLOSED.databases.map((one) => familyDatabase(one.path, { writtenNs: after(2) })));
-    const { memory } = judge({ ...later, facts: touched.facts }, lookContext());
-    expect(verdicts(touched, { memory })).toEqual(CLEAN);
+    const { memory } = judge({ ...later, facts: changed.facts }, lookContext());
+    expect(verdicts(changed, { memory })).toEqual(CLEAN);
+  });
+
+  test('may have been touched by the close, in milliseconds', () => {
+    const [closedNs, ctimeNs] = [(after(1_000) / 1_000_000n) * 1_000_000n, after(1_000)];
+    const closed = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: closedNs, ctimeNs } };
+    expect(verdicts(closed)).toEqual(CLEAN);
+    expect(verdicts({ ...closed, facts: { ...closed.facts, ctimeNs: closedNs } })).toEqual(['changing', 'changing']);
+    const { memory } = judge(closed, lookContext());
+    const deleted = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: after(2_000), ctimeNs: after(2_000) } };
+    expect(verdicts(deleted, { memory })).toEqual(['changing', 'changing']);
   });
 
   test('never loses a store', () => {

@@ -248,7 +248,16 @@ const TASK_ITSELF = '.';
 function parentsOf(sight: TaskSight): ReadonlyMap<string, ParentDirectory> {
   if (layoutOf(sight) === 'file') return sight.parents;
   const children = [...sight.parents.keys()];
-  return new Map([[TASK_ITSELF, { kind: 'stores', facts: sight.facts, children }], ...sight.parents]);
+  const facts = isTouched(sight.facts) ? { ...sight.facts, mtimeNs: 0n } : sight.facts;
+  return new Map([[TASK_ITSELF, { kind: 'stores', facts, children }], ...sight.parents]);
+}
+
+/**
+ * Kafka Streams 4.4 gives a task directory the time of its close, in milliseconds. Whatever comes or goes sets both stamps to one
+ * moment, so where they differ it did so before.
+ */
+function isTouched({ mtimeNs, ctimeNs }: FileFacts): boolean {
+  return mtimeNs !== ctimeNs && mtimeNs % 1_000_000n === 0n;
 }
 
 /** Whether the checkpoint covers everything that is on disk: Q1 with Q4 and Q5, or Q2. */
