@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,19 +9,23 @@ import { CaptureSession } from '../support/capture-session.ts';
 import { Deleter, type Deletion } from '../support/deleter.ts';
 import { deleteInDirectoryOrder, layOutAgain } from '../support/deletion.ts';
 import { LiveWriter } from '../support/live-writer.ts';
+import { layOut } from '../support/recorded.ts';
 
 /** They list a directory in different orders, so a deletion passes through other states. */
 const VOLUMES = { disk: tmpdir(), tmpfs: '/dev/shm' } as const;
 type Volume = keyof typeof VOLUMES;
 
-/** Deletions, on both volumes together, each with a look that falls into it; set DELETED_TASK_ROUNDS for another number. */
+/** Deletions, of three tasks on both volumes together, each with a look that falls into it; set DELETED_TASK_ROUNDS for another number. */
 const ROUNDS = Number(process.env['DELETED_TASK_ROUNDS'] ?? 10_000);
 
 /**
  * In the mixed task a plain store goes first, in the orders that we meet, and from then on the checkpoint names a store
- * that is missing. In the windowed one a segment that is gone leaves nothing behind but the stamp of its parent.
+ * that is missing. In the windowed one a segment that is gone leaves nothing behind but the stamp of its parent. Where
+ * offsets lie inside RocksDB no store that is gone leaves more than that.
  */
-const LAYOUTS = ['mixed', 'windowed'] as const;
+const LAYOUTS = ['mixed', 'windowed', 'mixed-inside', 'windowed-inside'] as const;
+/** Of Kafka Streams 4.3.1, with a plain store and three segments. */
+const INSIDE = '4.3.1-alos-closed';
 
 const CASES = LAYOUTS.flatMap((layout) =>
   (['disk', 'tmpfs'] as const).flatMap((volume) =>
@@ -33,7 +37,7 @@ const CASES = LAYOUTS.flatMap((layout) =>
 
 const roots = new Map<Volume, string>();
 
-/** A closed task with two plain stores and three segments, and the segments alone, on each volume. */
+/** Closed tasks with plain stores and three segments, and the segments alone, on each volume. */
 beforeAll(async () => {
   for (const volume of ['disk', 'tmpfs'] as const) {
     roots.set(volume, await mkdtemp(join(VOLUMES[volume], 'warmstate-deleted-')));
@@ -52,6 +56,15 @@ beforeAll(async () => {
     await cp(recorded, join(root, 'mixed'), { recursive: true, preserveTimestamps: true });
     await cp(recorded, join(root, 'windowed'), { recursive: true, preserveTimestamps: true });
     await removePlainStores(join(root, 'windowed'));
+    for (const layout of ['mixed-inside', 'windowed-inside']) {
+      await layOut(INSIDE, join(root, 'inside'));
+      await rename(join(root, 'inside/orders/0_0'), join(root, layout));
+      await rm(join(root, 'inside'), { recursive: true });
+    }
+    const windowed = join(root, 'windowed-inside');
+    const { atime, mtime } = await stat(windowed);
+    await rm(join(windowed, 'rocksdb'), { recursive: true });
+    await utimes(windowed, atime, mtime);
     await mkdir(join(root, 'state/orders'), { recursive: true });
   }
 });
@@ -92,36 +105,40 @@ test.for(CASES)(
 /** So often the whole directory is looked at in peace, which must be accepted. */
 const ROUNDS_PER_PEACE = 100;
 
-test.for(['disk', 'tmpfs'] as const)(
-  'a look beside a deletion of a windowed task on %s accepts nothing but the whole',
-  async (volume) => {
-    const task = join(rootOf(volume), 'state/orders/0_3');
-    await using deleter = new Deleter(join(rootOf(volume), 'windowed'), task);
-    await using forgetful = new CaptureSession(task, { remembers: false });
-    await using remembering = new CaptureSession(task, { remembers: true });
-    const counts: Record<string, number> = {};
-    const smaller = new Set<string>();
-    const unseen: number[] = [];
-    let whole = '';
-    for (let round = 0; round < ROUNDS / 2; round++) {
-      await deleter.awaitWhole();
-      const session = round % 2 === 0 ? forgetful : remembering;
-      if (round % ROUNDS_PER_PEACE === 0) {
-        const image = imageOf(await lookAt(session, 1));
-        expect(image).toBe(whole || image);
-        whole = image;
-      }
-      const seen = await lookDuring(deleter.delete(), () => lookAt(session, round % 3 === 0 ? CAPTURE_TRIES_MAX : 1));
-      if (!seen.duringDeletion) unseen.push(round);
-      for (const { outcome, image } of seen.found) {
-        counts[outcome] = (counts[outcome] ?? 0) + 1;
-        if (image !== undefined && image !== whole) smaller.add(image);
-      }
+test.for(
+  (['disk', 'tmpfs'] as const).flatMap((volume) => [
+    { volume, layout: 'windowed' } as const,
+    { volume, layout: 'windowed-inside' } as const,
+    { volume, layout: 'mixed-inside' } as const,
+  ]),
+)('a look beside a deletion of a $layout task on $volume accepts nothing but the whole', async ({ volume, layout }) => {
+  const task = join(rootOf(volume), 'state/orders/0_3');
+  for (const left of [task, `${task}.staged`]) await rm(left, { recursive: true, force: true });
+  await using deleter = new Deleter(join(rootOf(volume), layout), task);
+  await using forgetful = new CaptureSession(task, { remembers: false });
+  await using remembering = new CaptureSession(task, { remembers: true });
+  const counts: Record<string, number> = {};
+  const smaller = new Set<string>();
+  const unseen: number[] = [];
+  let whole = '';
+  for (let round = 0; round < ROUNDS / 6; round++) {
+    await deleter.awaitWhole();
+    const session = round % 2 === 0 ? forgetful : remembering;
+    if (round % ROUNDS_PER_PEACE === 0) {
+      const image = imageOf(await lookAt(session, 1));
+      expect(image).toBe(whole || image);
+      whole = image;
     }
-    console.log(volume, ROUNDS / 2, JSON.stringify(counts));
-    expect({ smaller: [...smaller], unseen }).toEqual({ smaller: [], unseen: [] });
-  },
-);
+    const seen = await lookDuring(deleter.delete(), () => lookAt(session, round % 3 === 0 ? CAPTURE_TRIES_MAX : 1));
+    if (!seen.duringDeletion) unseen.push(round);
+    for (const { outcome, image } of seen.found) {
+      counts[outcome] = (counts[outcome] ?? 0) + 1;
+      if (image !== undefined && image !== whole) smaller.add(image);
+    }
+  }
+  console.log(volume, layout, ROUNDS / 6, JSON.stringify(counts));
+  expect({ smaller: [...smaller], unseen }).toEqual({ smaller: [], unseen: [] });
+});
 
 /** Looks again and again until the deletion is over; says whether some look fell, at least in part, into it. */
 async function lookDuring(

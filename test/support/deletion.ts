@@ -6,6 +6,7 @@ import {
   opendirSync,
   readdirSync,
   rmdirSync,
+  type Stats,
   statSync,
   unlinkSync,
   utimesSync,
@@ -51,19 +52,20 @@ function entriesOf(directory: string, order: DeletionOrder): readonly Dirent[] {
 /**
  * Lays a task directory out again beside `template`, on the same volume: its tables are links, so that they keep their
  * births and stamps; `.checkpoint` is a file of its own; the directories are as old as it is, since nothing came or
- * went after it was written.
+ * went after it was written. Without one they are as old as those of the template.
  */
 export function layOutAgain(template: string, target: string): void {
-  const { mtimeMs } = statSync(join(template, '.checkpoint'));
-  copyTree(template, target, mtimeMs / 1000);
+  const checkpoint = statSync(join(template, '.checkpoint'), { throwIfNoEntry: false });
+  copyTree(template, target, checkpoint);
 }
 
-function copyTree(source: string, target: string, mtimeSeconds: number): void {
+function copyTree(source: string, target: string, checkpoint: Stats | undefined): void {
+  const mtimeSeconds = (checkpoint ?? statSync(source)).mtimeMs / 1000;
   mkdirSync(target);
   for (const entry of entriesOf(source, 'listed')) {
     const [from, to] = [join(source, entry.name), join(target, entry.name)];
     if (entry.isDirectory()) {
-      copyTree(from, to, mtimeSeconds);
+      copyTree(from, to, checkpoint);
     } else if (entry.name === '.checkpoint') {
       copyFileSync(from, to);
       utimesSync(to, mtimeSeconds, mtimeSeconds);
