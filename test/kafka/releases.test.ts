@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Broker } from '../support/kafka/broker.ts';
 import { departuresFromDelta } from '../support/kafka/delta.ts';
 import { type Guarantee, type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
-import type { Release } from '../support/kafka/streams-app.ts';
 import { contentsAfter, differences, type Load } from '../support/model.ts';
 import type { Sidecar } from '../support/sidecar.ts';
 
@@ -71,13 +70,16 @@ function condemned({ log }: Sidecar): boolean {
   return log.some(({ event, area }) => event === 'problem-appeared' && area === 'trial');
 }
 
+/** What comes after the first release, and does not start over what that left. */
+type Next = NonNullable<Parameters<ProtectedApp['start']>[0]>;
+
 /** The life of a pod whose application cannot start over what was restored; it is started again until the run says so. */
-async function loop(app: ProtectedApp, release: Release, says: RegExp): Promise<void> {
+async function loop(app: ProtectedApp, next: Next, says: RegExp): Promise<void> {
   await using sidecar = app.sidecar(FLAGS);
   await sidecar.until('it has an epoch', async () => (await sidecar.metric('warmstate_phase{phase="watching"}')) === 1);
   let starts = 0;
   for (; starts < STARTS_MAX && !condemned(sidecar); starts++) {
-    await expect(app.start({ release })).rejects.toThrow(says);
+    await expect(app.start(next)).rejects.toThrow(says);
     await delay(BACK_OFF_MS, undefined, { signal });
   }
   await sidecar.logged('problem-appeared', ({ area }) => area === 'trial');
@@ -85,22 +87,40 @@ async function loop(app: ProtectedApp, release: Release, says: RegExp): Promise<
   expect(await sidecar.end(), sidecar.transcript).toBe(0);
 }
 
-describe('a release that cannot start over what another left', () => {
-  test('is started cold by the third pod: up to 4.2 a global topic that is gone (4.2.2)', {
-    timeout: TEST_MS_MAX,
-  }, async () => {
-    const app = await openApp('moved', '4.2.2');
+const LOOPS: readonly { name: string; title: string; version: string; next: Next; says: RegExp }[] = [
+  {
+    name: 'moved',
+    title: '4.2.2 without the global topic that 4.2.2 had',
+    version: '4.2.2',
+    next: { release: 'OTHER_GLOBAL' },
+    says: /not associated with any global state store/,
+  },
+  {
+    name: 'shrunk',
+    title: '4.3.1 without a sub-topology that 4.3.1 had',
+    version: '4.3.1',
+    next: { release: 'WITHOUT_TABLE' },
+    says: /Metrics recorder is re-initialised with different task/,
+  },
+  {
+    name: 'rolled-back',
+    title: '4.2.2 over what 4.3.1 left',
+    version: '4.3.1',
+    next: { version: '4.2.2' },
+    says: /Column families not opened: .*offsets/,
+  },
+];
+
+describe('a release that cannot start over what another left is started cold by the third pod', () => {
+  test.for(LOOPS)('$title', { timeout: TEST_MS_MAX }, async ({ name, version, next, says }) => {
+    const app = await openApp(name, version);
     await runFirst(app);
     for (const pod of ['pod-a', 'pod-b']) {
       expect(decisions(await restoreAs(app.as(pod), 'v2'))).toEqual(all('warm'));
-      await loop(app.as(pod), 'OTHER_GLOBAL', /not associated with any global state store/);
+      await loop(app.as(pod), next, says);
     }
     expect(decisions(await restoreAs(app.as('pod-c'), 'v2'))).toEqual(all('cold: quarantined'));
-    {
-      await using application = await app.start({ release: 'OTHER_GLOBAL' });
-      const { tab } = contentsAfter(SOME, LOAD);
-      expect(differences(await application.contentsOf('glob'), tab)).toEqual([]);
-    }
+    await expectToRun(app, next);
     // Who goes back to the first release is not concerned.
     const restored = await restoreAs(app.as('pod-d'), 'v1');
     expect(decisions(restored)).toEqual(all('warm'));
@@ -108,7 +128,25 @@ describe('a release that cannot start over what another left', () => {
     expect(departuresFromDelta(application.restorations, restored, 'at_least_once')).toEqual([]);
     expect(await application.differencesFrom(SOME, LOAD)).toEqual([]);
   });
+
+  test('and by the first one that is told of the older release', { timeout: TEST_MS_MAX }, async () => {
+    const app = await openApp('told', '4.3.1');
+    await runFirst(app);
+    await app.loseDisk();
+    const restored = await app.restore({ tasks: 'all', 'max-layout': 'file', 'on-failure': 'continue' });
+    expect(decisions(restored)).toEqual(all('cold: layout_too_new'));
+    await expectToRun(app, { version: '4.2.2' });
+  });
 });
+
+/** It starts, and has what its changelogs hold. */
+async function expectToRun(app: ProtectedApp, next: Next): Promise<void> {
+  await using application = await app.start(next);
+  const { tab, glob, agg } = contentsAfter(SOME, LOAD);
+  const global = next.release === 'OTHER_GLOBAL' ? tab : glob;
+  expect(differences(await application.contentsOf('glob'), global)).toEqual([]);
+  expect(differences(await application.contentsOf('agg'), agg)).toEqual([]);
+}
 
 // Task 0_1 is 1_1 from then on, and the other way round: what was restored of it belongs to stores that it no longer has.
 test.for(['at_least_once', 'exactly_once_v2'] as const)(

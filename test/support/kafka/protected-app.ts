@@ -96,9 +96,11 @@ export class ProtectedApp {
    * closed. A compaction that begins after the last checkpoint, as on a busy machine, is refused or `live` (Q1).
    */
   start(
-    options: Pick<
-      StreamsAppOptions,
-      'commitIntervalMs' | 'cleansUp' | 'failsEvery' | 'joins' | 'release' | 'streams'
+    options: Partial<
+      Pick<
+        StreamsAppOptions,
+        'version' | 'commitIntervalMs' | 'cleansUp' | 'failsEvery' | 'joins' | 'release' | 'streams'
+      >
     > & {
       readonly isCalm?: boolean;
     } = {},
