@@ -3,7 +3,8 @@ import { defineConfig } from 'vitest/config';
 // unit: beside its subject in src/, no processes, servers only in this one.  system: the whole program on recorded
 // state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
 // installs itself.  services: what else a cluster has, such as a real Prometheus, from Debian's packages.  image: the
-// image, built without a daemon, at work.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+// image, built without a daemon, at work.  manifests: what deploy/ ships and inject makes, judged by the code of
+// Kubernetes, which it builds with Go.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({
   test: {
     projects: [
@@ -37,6 +38,15 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 900_000,
           fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'manifests',
+          include: ['test/manifests/**/*.test.ts'],
+          testTimeout: 120_000,
+          // Building what judges them takes six minutes of two cores where Go never did it.
+          hookTimeout: 1_500_000,
         },
       },
       {
