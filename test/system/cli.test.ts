@@ -69,6 +69,7 @@ SETTING                 VALUE                   FROM
 --state-dir             /state                  FILE
 --application-id        orders                  WARMSTATE_APPLICATION_ID
 --processing-guarantee  exactly_once            command line
+--transactional-stores    false                   default
 --destination           file:///repository      FILE
 --s3-endpoint           -                       not set
 --s3-region             -                       not set
