@@ -33,3 +33,13 @@ test.each(['statefulset', 'deployment'])(
     expect(podShape(parse(injected.text))).toEqual(podShape(parse(read(`${kind}.yaml`))));
   },
 );
+
+test('the pod of the README is part of the StatefulSet to paste', () => {
+  const [, block = ''] = readFileSync(new URL('../../README.md', import.meta.url), 'utf8').split(
+    /```yaml\n(initContainers:[^`]*)/,
+  );
+  const { spec } = parse(read('statefulset.yaml'));
+  const { initContainers } = parse(block);
+  expect(initContainers).toHaveLength(2);
+  expect(spec.template.spec).toMatchObject({ initContainers });
+});
