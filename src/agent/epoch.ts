@@ -2,17 +2,20 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { SnapshotDocument } from '../repository/document.ts';
 import { type Entry, filesOfEntry } from '../repository/document.ts';
+import { type FenceReason, type FenceScope, NOW_LASTS_MS } from '../repository/fence.ts';
 import { formatSnapshotName } from '../repository/keys.ts';
 import type { EpochRecord, Taint, Trial } from '../repository/record.ts';
-import { listRepository, type Notice, openRepository } from '../repository/repository.ts';
+import { listRepository, type Notice, openRepository, type Repository } from '../repository/repository.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
+import { loadWithdrawals, type Withdrawals, whyNotOffered, writeFence } from '../repository/withdrawals.ts';
 import { openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
+import type { Explanation } from '../streams/reason.ts';
 import { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, findStanding, type Legacy, loadLegacy, teachTables } from './legacy.ts';
-import { Looks } from './looks.ts';
+import { Looks, type Regression } from './looks.ts';
 import { createMeter } from './meter.ts';
 import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
-import { Round, type RoundOrder, type TaskFinding } from './round.ts';
+import { Round, type RoundOrder, type RoundOutcome, type TaskFinding } from './round.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { recallTrial } from './trial.ts';
@@ -25,10 +28,15 @@ export interface EpochResult extends SnapshotResult {
   readonly isUnfinished: boolean;
 }
 
+/** The store's clock and ours agree to the second only: a state time may come out so much older. */
+const SPARED_MS = 2000;
+
 interface Parts {
   readonly writer: RepositoryWriter;
   readonly legacy: Legacy;
   readonly earlierTrial: Trial | undefined;
+  readonly repository: Repository;
+  readonly withdrawals: Withdrawals;
 }
 
 /** One life of one process that writes snapshots: what it knows from round to round, and its place in the repository. */
@@ -42,12 +50,18 @@ export class Epoch implements AsyncDisposable {
   readonly #settings: SnapshotSettings & { readonly applicationDirectory: string };
   readonly #world: SnapshotWorld;
   readonly #writer: RepositoryWriter;
+  readonly #repository: Repository;
   #legacy: Legacy;
   /** The newest document of this epoch. */
   #newest: SnapshotDocument | undefined;
   #entries: ReadonlyMap<string, Entry>;
   #findings: ReadonlyMap<string, TaskFinding> = new Map();
-  /** What is known and no document names was sent after this, by the steady clock. */
+  #withdrawals: Withdrawals;
+  #hasWithdrawn = false;
+  /** What is to be fenced and is not yet. */
+  readonly #fencesDue: (FenceScope & { readonly reason: FenceReason })[] = [];
+  readonly #fencedRegressions = new WeakSet<Regression>();
+  /** What is known and no document names was sent after this, by the store's clock. */
   #unnamedSinceMs: number;
 
   private constructor(settings: SnapshotSettings, world: SnapshotWorld, parts: Parts) {
@@ -68,14 +82,18 @@ export class Epoch implements AsyncDisposable {
         standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
       },
     );
-    this.#unnamedSinceMs = world.clock.monotonicMs();
-    this.#entries = findPreviousEntries(parts.legacy, {
+    this.#repository = parts.repository;
+    this.#withdrawals = parts.withdrawals;
+    this.#unnamedSinceMs = parts.withdrawals.storeTimeMs;
+    const previous = findPreviousEntries(parts.legacy, {
       nowMs: parts.writer.toStoreTimeMs(world.clock.nowMs()),
       maxAgeMs: settings.maxAgeMs,
       guarantee,
       layoutMax: 'column-family',
+      whyWithdrawn: (entry) => this.#whyWithdrawn(entry),
     });
-    teachTables(parts.legacy, this.known);
+    this.#entries = new Map([...previous].filter(([, entry]) => this.#whyWithdrawn(entry) === undefined));
+    this.#learn();
   }
 
   /** Begins an epoch, and shows it to others by its record. Failures are the store's. */
@@ -101,7 +119,8 @@ export class Epoch implements AsyncDisposable {
       random: world.random,
       signal,
     });
-    return new Epoch(settings, world, { writer, legacy, earlierTrial });
+    const withdrawals = await loadWithdrawals(repository, { signal });
+    return new Epoch(settings, world, { writer, legacy, earlierTrial, repository, withdrawals });
   }
 
   get name(): string {
@@ -148,23 +167,13 @@ export class Epoch implements AsyncDisposable {
     const startedMs = clock.monotonicMs();
     const requestsBefore = traffic().requests;
     const meter = createMeter(emit);
-    if (startedMs - this.#unnamedSinceMs > keepWithinMs / 2) this.#forgetUnnamed();
-    const round = new Round(
-      {
-        settings: this.#settings,
-        world: { ...this.#world, emit: meter.emit, signal },
-        writer: this.#writer,
-        looks: this.looks,
-        known: this.known,
-        legacy: this.#legacy,
-        newest: this.#newest,
-        before: this.#findings,
-      },
-      { ...order, lateAtMs: startedMs + keepWithinMs / 4 },
-    );
-    const { document, findings, result, isUnfinished } = await round.publish();
+    await this.lookAround(signal);
+    if (this.#withdrawals.storeTimeMs - this.#unnamedSinceMs > keepWithinMs / 2) this.#forgetUnnamed();
+    const world = { ...this.#world, emit: meter.emit, signal };
+    const { document, findings, result, isUnfinished, distrusted } = await this.#publish(order, world);
     this.#findings = findings;
     if (document !== undefined) this.#goOnFrom(document);
+    await this.#fence(distrusted, signal);
     return {
       ...result,
       ...meter.counts(),
@@ -172,6 +181,18 @@ export class Epoch implements AsyncDisposable {
       durationMs: clock.monotonicMs() - startedMs,
       isUnfinished,
     };
+  }
+
+  /** Learns what others withdrew or found damaged meanwhile. */
+  async lookAround(signal: AbortSignal): Promise<void> {
+    this.#withdrawals = await loadWithdrawals(this.#repository, { signal, known: this.#withdrawals });
+    this.known.forgetObjects(this.#withdrawals.damagedObjects);
+    this.#hasWithdrawn = this.#entries.values().some((entry) => this.#whyWithdrawn(entry) !== undefined);
+  }
+
+  /** Whether something that this epoch offers is withdrawn: the next round goes on without it, or sends it again. */
+  get hasWithdrawn(): boolean {
+    return this.#hasWithdrawn;
   }
 
   /** Rewrites the record: a sign of life, with what changed. */
@@ -183,11 +204,79 @@ export class Epoch implements AsyncDisposable {
     return this.looks[Symbol.asyncDispose]();
   }
 
+  async #publish(order: EpochOrder, world: SnapshotWorld): Promise<RoundOutcome> {
+    try {
+      return await this.#round(order, world).publish();
+    } catch (error) {
+      if (!this.#writer.hasLostHold) throw error;
+      // G2: what it went on from may have been removed meanwhile. Everything is looked at and sent again.
+      this.#legacy = { ...this.#legacy, base: undefined, restored: new Map() };
+      this.#newest = undefined;
+      this.#findings = new Map();
+      this.#forgetUnnamed();
+      return this.#round(order, world).publish();
+    }
+  }
+
+  #round(order: EpochOrder, world: SnapshotWorld): Round {
+    const { base, restored } = this.#legacy;
+    const others = [...restored.values(), ...(base === undefined ? [] : [base])].filter(
+      ({ epoch }) => epoch !== this.name,
+    );
+    return new Round(
+      {
+        settings: this.#settings,
+        world,
+        writer: this.#writer,
+        looks: this.looks,
+        known: this.known,
+        legacy: this.#legacy,
+        newest: this.#newest,
+        before: this.#findings,
+        withdrawals: this.#withdrawals,
+        leaning: { documents: others, sentSinceMs: this.#unnamedSinceMs },
+      },
+      { ...order, lateAtMs: this.#world.clock.monotonicMs() + this.#settings.keepWithinMs / 4 },
+    );
+  }
+
+  /** Withdraws for everybody what this process has reason not to trust any more; what fails is tried in the next round. */
+  async #fence(distrusted: readonly string[], signal: AbortSignal): Promise<void> {
+    const all = { instance: undefined, layout: undefined };
+    for (const task of distrusted) {
+      const beforeMs = this.toStoreTimeMs(this.#world.clock.nowMs()) + NOW_LASTS_MS;
+      this.#fencesDue.push({ ...all, tasks: [task], quality: 'live', beforeMs, reason: 'looks_exactly_once' });
+    }
+    for (const [task, regression] of this.looks.regressions) {
+      if (this.#fencedRegressions.has(regression)) continue;
+      this.#fencedRegressions.add(regression);
+      // What was thrown back is itself spared, however its time is rounded.
+      const beforeMs = Math.floor(this.toStoreTimeMs(regression.stateTimeMs)) - SPARED_MS;
+      this.#fencesDue.push({ ...all, tasks: [task], quality: undefined, beforeMs, reason: 'regressed' });
+    }
+    const { random } = this.#world;
+    const { program } = this.#settings;
+    for (let [due] = this.#fencesDue; due !== undefined; [due] = this.#fencesDue) {
+      await writeFence(this.#repository, due, { random, program, withdrawals: this.#withdrawals, signal });
+      this.#fencesDue.shift();
+    }
+  }
+
+  #whyWithdrawn(entry: Entry): Explanation | undefined {
+    return whyNotOffered(this.#withdrawals, entry, this.name);
+  }
+
+  #learn(): void {
+    teachTables(this.#legacy, this.known);
+    this.known.forgetObjects(this.#withdrawals.damagedObjects);
+  }
+
   #goOnFrom(document: SnapshotDocument): void {
     this.#newest = document;
     this.#legacy = { ...this.#legacy, base: document, restored: new Map() };
     this.#entries = new Map(document.entries.map((entry) => [entry.task, entry]));
-    teachTables(this.#legacy, this.known);
+    this.#hasWithdrawn = false;
+    this.#learn();
     this.#forgetUnnamed();
   }
 
@@ -195,7 +284,7 @@ export class Epoch implements AsyncDisposable {
   #forgetUnnamed(): void {
     const { base, restored } = this.#legacy;
     const documents = [...restored.values(), ...(base === undefined ? [] : [base])];
-    this.#unnamedSinceMs = this.#world.clock.monotonicMs();
+    this.#unnamedSinceMs = Math.max(this.#withdrawals.storeTimeMs, this.#writer.putMs ?? 0);
     this.known.keepOnly(documents.flatMap(({ entries, ahead }) => [...entries.flatMap(filesOfEntry), ...ahead]));
   }
 }

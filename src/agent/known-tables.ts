@@ -43,6 +43,14 @@ export class KnownTables {
     }
   }
 
+  /** Forgets what lies in one of these objects: they are missing or wrong. */
+  forgetObjects(keys: ReadonlySet<string>): void {
+    if (keys.size === 0) return;
+    for (const known of [this.#byUid, this.#byPlace, this.#byHash]) {
+      for (const [key, { objects }] of known) if (objects.some((object) => keys.has(object.key))) known.delete(key);
+    }
+  }
+
   find(table: TableIdentity): StoredContent | undefined {
     const byUid = table.uid === undefined ? undefined : this.#byUid.get(`${table.uid} ${table.sizeBytes}`);
     return byUid ?? this.#byPlace.get(placeOf(table.facts));

@@ -9,6 +9,7 @@ import type { EpochRecord } from '../repository/record.ts';
 import { loadBase, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
 import { findInstalledTask } from '../repository/restore-result.ts';
 import type { TaskSight } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
 import type { KnownTables } from './known-tables.ts';
 
 /** What earlier epochs left to a writer: the documents and the restore that it may go on from and lean on. */
@@ -53,7 +54,10 @@ export async function loadLegacy(
 /** Per task the entry to go on from: of this instance's last document, or of the snapshot that it was restored from. */
 export function findPreviousEntries(
   { base, restored, report }: Legacy,
-  terms: Omit<Terms, 'objection'>,
+  {
+    whyWithdrawn,
+    ...terms
+  }: Omit<Terms, 'objection'> & { readonly whyWithdrawn: (entry: Entry) => Explanation | undefined },
 ): ReadonlyMap<string, Entry> {
   const ofBase = (base?.entries ?? []).map((entry) => ({ entry, from: base }));
   const ofRestore = (report?.installed ?? []).map(({ task, snapshot }) => {
@@ -64,7 +68,7 @@ export function findPreviousEntries(
     entry === undefined || from === undefined ? [] : [{ ...entry, entry, epoch: from.epoch, n: from.n, lives: true }],
   );
   const previous = [...Map.groupBy(offers, ({ task }) => task)].flatMap(([task, ofTask]) => {
-    const chosen = best(ofTask, { ...terms, objection: () => undefined });
+    const chosen = best(ofTask, { ...terms, objection: ({ entry }) => whyWithdrawn(entry) });
     return chosen === undefined ? [] : [[task, chosen.entry] as const];
   });
   return new Map(previous);

@@ -172,7 +172,7 @@ export class Loop implements Agent {
       changedMs: this.#changedMs,
       roundMs: this.#roundMs,
       intervalMs: this.#intervalMs,
-      isUnfinished: this.#isUnfinished,
+      isUnfinished: this.#isUnfinished || (this.#publisher.epoch?.hasWithdrawn ?? false),
       hasEnded: this.#hasEnded,
       request: this.#requests.trigger,
       retryMs: this.#publisher.retryMs,

@@ -22,6 +22,7 @@ export class Publisher implements AsyncDisposable {
   #retryMs: number | undefined;
   #renewedMs = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
+  #lookedMs: number;
   /** What the record does not say yet. */
   #news: RecordChange = {};
   #lastSuccessMs: number | undefined;
@@ -30,6 +31,7 @@ export class Publisher implements AsyncDisposable {
   constructor(settings: AgentSettings, world: PublisherWorld) {
     this.#settings = settings;
     this.#world = world;
+    this.#lookedMs = world.clock.monotonicMs();
     this.#pace = new Pace(settings.bandwidthBytesPerSecond, world.clock);
   }
 
@@ -85,6 +87,7 @@ export class Publisher implements AsyncDisposable {
       const result = await this.#attempt(async () => {
         // Where storage has been away a small request finds out whether it is back.
         if (this.#failures > 0) await epoch.renew({}, signal);
+        this.#lookedMs = startedMs;
         return epoch.takeRound(order, signal);
       }, signal);
       this.#hasRoundFailed = false;
@@ -121,11 +124,16 @@ export class Publisher implements AsyncDisposable {
 
   /** Throws the Failure after it is noted. */
   async renew(change: RecordChange, signal: AbortSignal): Promise<void> {
-    this.#renewedMs = this.#world.clock.monotonicMs();
+    const nowMs = this.#world.clock.monotonicMs();
+    this.#renewedMs = nowMs;
     const { epoch } = this;
     if (epoch === undefined) return;
     const news = this.#takeNews(epoch);
     await this.#attempt(() => epoch.renew({ ...news, ...change }, signal), signal);
+    // Every round looks around; an application that rests has none.
+    if (nowMs - this.#lookedMs < LOOK_AROUND_MS) return;
+    this.#lookedMs = nowMs;
+    await this.#attempt(() => epoch.lookAround(signal), signal);
   }
 
   /** The writer holds it from here on: what does not get through now goes with the next renewal. */
@@ -168,4 +176,6 @@ export class Publisher implements AsyncDisposable {
   }
 }
 
+/** How long it may take until what others withdrew or found damaged is noticed where nothing changes. */
+const LOOK_AROUND_MS = 15 * 60_000;
 const MEASURED_BYTES_MIN = 1024 * 1024;

@@ -1,7 +1,8 @@
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
-import type { Attempt, RecordChange, RepositoryWriter } from '../repository/writer.ts';
+import { type Withdrawals, whyNotOffered } from '../repository/withdrawals.ts';
+import type { Attempt, Leaning, RecordChange, RepositoryWriter } from '../repository/writer.ts';
 import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
@@ -47,6 +48,10 @@ export interface RoundParts {
   readonly newest: SnapshotDocument | undefined;
   /** What the last round found. */
   readonly before: ReadonlyMap<string, TaskFinding>;
+  /** As of the beginning of this round. */
+  readonly withdrawals: Withdrawals;
+  /** What the document is going to lean on beside the newest one of this epoch. */
+  readonly leaning: Leaning;
 }
 
 /** What a round found of one task. */
@@ -62,6 +67,8 @@ export interface RoundOutcome {
   readonly result: Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>;
   /** Some tables wait for the next round. */
   readonly isUnfinished: boolean;
+  /** Tasks whose entries were captured live while their application was exactly-once (Q7). */
+  readonly distrusted: readonly string[];
 }
 
 /** One round over all tasks: what it learns of each, until it publishes. */
@@ -76,6 +83,7 @@ export class Round {
   readonly #results = new Map<string, SnapshotTask>();
   readonly #ahead = new Map<string, readonly StoredFile[]>();
   readonly #sentKeys = new Set<string>();
+  readonly #distrusted: string[] = [];
   #taken: TakenTask[] = [];
   #reusedBytes = 0;
 
@@ -88,7 +96,10 @@ export class Round {
       capturedBy: formatSnapshotName(this.#attempt.name),
       toStoreTimeMs: (wallMs) => writer.toStoreTimeMs(wallMs),
     };
-    this.#previous = findPreviousEntries(legacy, this.#terms());
+    this.#previous = findPreviousEntries(legacy, {
+      ...this.#terms(),
+      whyWithdrawn: (entry) => this.#whyWithdrawn(entry),
+    });
     this.#archiveUse = measureArchives([...this.#previous.values()]);
   }
 
@@ -97,7 +108,7 @@ export class Round {
     const { tasks, changed, isForced, record } = this.#order;
     try {
       for (const task of tasks) {
-        const finding = changed.has(task) ? undefined : this.#parts.before.get(task);
+        const finding = changed.has(task) || this.#isWithdrawn(task) ? undefined : this.#parts.before.get(task);
         if (finding === undefined) this.#note(task, await this.#take(task));
         else this.#noteUntouched(finding);
       }
@@ -118,6 +129,7 @@ export class Round {
       ? await writer.publish(this.#attempt, contents, {
           signal: world.signal,
           record: { ...record, taints: this.#parts.looks.taints },
+          leaning: this.#parts.leaning,
         })
       : undefined;
     const results = inOrder(this.#results);
@@ -132,6 +144,7 @@ export class Round {
         bytesReused: this.#reusedBytes,
       },
       isUnfinished: this.#isLate(),
+      distrusted: this.#distrusted,
     };
   }
 
@@ -147,11 +160,12 @@ export class Round {
     const terms = {
       applicationDirectory: settings.applicationDirectory,
       isProgress: (look: LookedAt) => {
-        const before = this.#previousOf(task);
-        return before === undefined || this.#choose(before, sketchEntry(look, this.#origin), look) !== before;
+        const next = this.#next(task, look);
+        return next !== this.#previousOf(task) && this.#whyWithdrawn(next) === undefined;
       },
       previous,
       archiveUse: this.#archiveUse,
+      damaged: this.#parts.withdrawals.damagedObjects,
     };
     return takeTask(task, terms, {
       ...world,
@@ -197,6 +211,11 @@ export class Round {
   #noteNoProgress(task: string, look: LookedAt): void {
     // A look beside this round may have found a regression since: that is the next round's.
     const previous = this.#previous.get(task);
+    const withdrawn = this.#whyWithdrawn(this.#next(task, look));
+    if (withdrawn !== undefined) {
+      this.#setResult(task, 'uncapturable', { why: withdrawn });
+      return;
+    }
     if (previous === undefined) throw new Error(`bug: ${task} made no progress over nothing`);
     this.#entries.set(task, previous);
     const { offsets } = offsetsOf(look.capture.sight);
@@ -212,6 +231,13 @@ export class Round {
       return;
     }
     this.#setResult(task, 'carried', { entry: previous });
+  }
+
+  /** What would be stored of a task after this look, without its files where that is news. */
+  #next(task: string, look: LookedAt): Entry {
+    const previous = this.#previousOf(task);
+    const sketch = sketchEntry(look, this.#origin);
+    return previous === undefined ? sketch : this.#choose(previous, sketch, look);
   }
 
   /** What was stored of it; not where that is of another history than what stands there now. */
@@ -285,8 +311,17 @@ export class Round {
     }
     for (const [task, entry] of this.#entries) {
       const result = this.#results.get(task);
-      if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
+      const withdrawn = this.#whyWithdrawn(entry);
+      const mended = withdrawn === undefined ? undefined : this.#mend(entry);
+      if (mended !== undefined) {
+        this.#entries.set(task, mended);
+        this.#setResult(task, 'carried', { entry: mended, why: result?.why });
+      } else if (withdrawn !== undefined) {
+        this.#entries.delete(task);
+        if (result !== undefined) this.#setResult(task, 'uncapturable', { why: result.why ?? withdrawn });
+      } else if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
         this.#entries.delete(task); // Captured before the setting was seen to lie (Q7): it may hold aborted writes.
+        this.#distrusted.push(task);
       } else if (entry.stateTimeMs < oldestMs) {
         this.#entries.delete(task);
         const why: Explanation = {
@@ -301,7 +336,32 @@ export class Round {
     }
   }
 
+  #isWithdrawn(task: string): boolean {
+    const previous = this.#previous.get(task);
+    return previous !== undefined && this.#whyWithdrawn(previous) !== undefined;
+  }
+
+  /** Why an entry is not to be offered any more. */
+  #whyWithdrawn(entry: Entry): Explanation | undefined {
+    return whyNotOffered(this.#parts.withdrawals, entry, this.#attempt.name.epoch);
+  }
+
+  /** A damaged entry of a task that cannot be captured now, where all that it lacks was sent again with the tables of today. */
+  #mend(entry: Entry): Entry | undefined {
+    const { damagedObjects } = this.#parts.withdrawals;
+    const isLost = ({ objects }: StoredFile): boolean => objects.some(({ key }) => damagedObjects.has(key));
+    const mend = (file: StoredFile): StoredFile => {
+      const again = isLost(file) ? this.#parts.known.findByHash(file.sha256, file.sizeBytes) : undefined;
+      return again === undefined ? file : { ...file, objects: again.objects };
+    };
+    const stores = entry.stores.map((store) => ({ ...store, files: store.files.map(mend) }));
+    const mended = { ...entry, capturedBy: this.#origin.capturedBy, files: entry.files.map(mend), stores };
+    return filesOfEntry(entry).some(isLost) && this.#whyWithdrawn(mended) === undefined ? mended : undefined;
+  }
+
   #choose(previous: Entry, captured: Entry, look: LookedAt): Entry {
+    // Offsets that stand where they stood are as old as they were, whatever became of what was stored.
+    if (this.#whyWithdrawn(previous) !== undefined) return keepStateTime(captured, previous);
     if (findUnfilled(previous, look) !== undefined) return previous;
     return chooseCarried(previous, captured, this.#terms());
   }

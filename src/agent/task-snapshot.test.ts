@@ -59,6 +59,7 @@ async function take(root: string, files: HookedFiles, { guarantee, isRunning, to
       isProgress: () => true,
       previous: undefined,
       archiveUse: new Map(),
+      damaged: new Set(),
     },
     {
       files,

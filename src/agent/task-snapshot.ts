@@ -54,6 +54,8 @@ export interface TaskTerms {
   readonly previous: Entry | undefined;
   /** Bytes of each archive that the document before uses. */
   readonly archiveUse: ReadonlyMap<string, number>;
+  /** Objects that are known to be missing or wrong: what lies in them is sent again. */
+  readonly damaged: ReadonlySet<string>;
 }
 
 export type TaskOutcome =
@@ -119,7 +121,7 @@ async function attemptTask(task: string, terms: TaskTerms, tools: TaskTools): Pr
         ahead: ahead(),
       };
     }
-    const leave = attempt === 1 ? archivesLeft(terms, tables, tools.known) : new Set<string>();
+    const leave = attempt === 1 ? archivesLeft(terms, tables, tools.known).union(terms.damaged) : terms.damaged;
     const isKnown = (table: TableIdentity): boolean => isKept(tools.known.find(table), leave);
     // What was looked at without opening anything is good enough where nothing is to be opened.
     if (attempt === 1 && tables.every(isKnown))

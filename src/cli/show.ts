@@ -3,7 +3,7 @@ import { describeAge, describeBytes, describeCount } from '../base/quantity.ts';
 import type { Entry, SnapshotDocument, StoredFile } from '../repository/document.ts';
 import { parseSnapshotName, type SnapshotName } from '../repository/keys.ts';
 import { type ListedDocument, listRepository, loadDocument } from '../repository/repository.ts';
-import { findDamaged, loadWithdrawals, type Withdrawals, whyWithdrawn } from '../repository/withdrawals.ts';
+import { loadWithdrawals, type Withdrawals, whyNotOffered } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Explanation } from '../streams/reason.ts';
 import type { CommandContext } from './command.ts';
@@ -55,11 +55,8 @@ export function renderDocument({ document, withdrawals }: ShownSnapshot, look: L
   return [`${head.join('\n')}\n`, ...entries].join('\n');
 }
 
-/** Why an entry is not offered any more, or undefined while it is. */
-function whyNotOffered(entry: Entry, { document, withdrawals }: ShownSnapshot): Explanation | undefined {
-  const damaged = findDamaged(withdrawals, entry);
-  if (damaged !== undefined) return { reason: 'damaged', message: `${damaged.path} needs ${damaged.key}` };
-  return whyWithdrawn(withdrawals, { ...entry, epoch: document.epoch });
+function whyNotShownAsOffered(entry: Entry, { document, withdrawals }: ShownSnapshot): Explanation | undefined {
+  return whyNotOffered(withdrawals, entry, document.epoch);
 }
 
 function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
@@ -67,7 +64,7 @@ function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
   const { task, quality, layout, stateTimeMs, offsets, stores } = entry;
   const state = describeAge(look.nowMs - stateTimeMs);
   const carried = entry.capturedBy === `${document.epoch}/${document.n}` ? '' : `, taken by ${entry.capturedBy}`;
-  const why = whyNotOffered(entry, shown);
+  const why = whyNotShownAsOffered(entry, shown);
   const withdrawn = why === undefined ? '' : `${paint(`not offered, ${why.reason}: ${why.message}`, 'bad', look)}\n`;
   const head = `${paint(`task ${task}`, 'heading', look)}: ${quality}, ${layout} layout, state of ${state}${carried}\n`;
   const offsetRows = [...offsets]
@@ -117,8 +114,8 @@ export function documentJson(shown: ShownSnapshot): object {
     guarantee,
     tasks: entries.map((entry) => ({
       task: entry.task,
-      reason: whyNotOffered(entry, shown)?.reason ?? null,
-      message: whyNotOffered(entry, shown)?.message ?? null,
+      reason: whyNotShownAsOffered(entry, shown)?.reason ?? null,
+      message: whyNotShownAsOffered(entry, shown)?.message ?? null,
       quality: entry.quality,
       layout: entry.layout,
       stateTime: jsonTime(entry.stateTimeMs),

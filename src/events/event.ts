@@ -64,6 +64,7 @@ export const NOTICE_NAMES = [
   'setting-doubtful',
   'snapshot-delegated',
   'snapshot-unreadable',
+  'snapshot-withdrawn',
   'step-left-out',
   'task-damaged',
   'task-regressed',

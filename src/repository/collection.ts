@@ -8,6 +8,7 @@ import { formatSnapshotName, parseKey, parseSnapshotName, type SnapshotName } fr
 import { ObjectSet } from './object-set.ts';
 import { decodeRecord } from './record.ts';
 import {
+  exists,
   type ListedDocument,
   listAll,
   loadDocument,
@@ -202,22 +203,12 @@ async function assertComplete(
     .flatMap(({ record, epoch }) => (record?.newest === undefined ? [] : [keys.snapshot({ epoch, n: record.newest })]))
     .filter((key) => !listed.has(key));
   await mapBounded(claimed, { limit: REQUESTS_AT_ONCE, signal }, async (key, scope) => {
-    if (await exists(store, key, scope)) throw incomplete(key);
+    if (await exists(store, key, { signal: scope })) throw incomplete(key);
   });
 }
 
 function incomplete(key: string): Failure {
   return new Failure('unavailable', `cannot trust the store's listing: it lacks ${key}, which is there`);
-}
-
-async function exists(store: Repository['store'], key: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    await store.head(key, { signal });
-    return true;
-  } catch (error) {
-    if (isFailure(error, 'missing')) return false;
-    throw error;
-  }
 }
 
 /** What roots refer to. */
@@ -308,7 +299,7 @@ async function findMissing(
 ): Promise<readonly string[]> {
   const missing = [...needed.objects.without(present, keys)].sort();
   await mapBounded(missing, { limit: REQUESTS_AT_ONCE, signal }, async (key, scope) => {
-    if (await exists(store, key, scope)) throw incomplete(key);
+    if (await exists(store, key, { signal: scope })) throw incomplete(key);
   });
   return missing;
 }

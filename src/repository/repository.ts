@@ -41,6 +41,7 @@ type NoticeName =
   | 'record-unreadable'
   | 'record-not-written'
   | 'snapshot-unreadable'
+  | 'snapshot-withdrawn'
   | 'restore-report-unreadable'
   | 'withdrawal-unreadable';
 
@@ -98,12 +99,18 @@ export async function openRepository(
 
 /** Says of which format the repository is, where nobody did yet. Every writer writes the same bytes. */
 export async function markRepository({ store, keys, isMarked }: Repository, { signal }: StoreOptions): Promise<void> {
-  if (isMarked) return;
+  if (isMarked || (await exists(store, keys.repository, { signal }))) return;
+  await store.put(keys.repository, bytesBody(encodeText({}, REPOSITORY_FORMAT, keys.repository)), { signal });
+}
+
+/** Whether there is such an object. */
+export async function exists(store: ObjectStore, key: string, { signal }: StoreOptions): Promise<boolean> {
   try {
-    await store.head(keys.repository, { signal });
+    await store.head(key, { signal });
+    return true;
   } catch (error) {
-    if (!isFailure(error, 'missing')) throw error;
-    await store.put(keys.repository, bytesBody(encodeText({}, REPOSITORY_FORMAT, keys.repository)), { signal });
+    if (isFailure(error, 'missing')) return false;
+    throw error;
   }
 }
 

@@ -101,6 +101,13 @@ export function whyWithdrawn(
   return { reason: 'damaged', message: `${report.epoch} found that bytes of it are missing or wrong` };
 }
 
+/** Why an entry of a document of this epoch is not offered any more, by its files as well. */
+export function whyNotOffered(withdrawals: Withdrawals, entry: Entry, epoch: string): Explanation | undefined {
+  const damaged = findDamaged(withdrawals, entry);
+  if (damaged === undefined) return whyWithdrawn(withdrawals, { ...entry, epoch });
+  return { reason: 'damaged', message: `${damaged.path} needs ${damaged.key}, which is missing or wrong` };
+}
+
 /** The first file of an entry that needs an object known to be damaged, with the key of that. */
 export function findDamaged(
   { damagedObjects }: Pick<Withdrawals, 'damagedObjects'>,

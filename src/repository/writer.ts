@@ -1,12 +1,12 @@
 import type { Clock, Random } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
-import { isFailure, messageOf } from '../base/failure.ts';
-import { bytesBody, type StoreOptions } from '../storage/object-store.ts';
+import { Failure, isFailure, messageOf } from '../base/failure.ts';
+import { bytesBody, type ObjectStore, type StoreOptions } from '../storage/object-store.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import { encodeDocument, type SnapshotDocument } from './document.ts';
 import { createEpoch, formatSnapshotName, type SnapshotName } from './keys.ts';
 import { type EpochRecord, encodeRecord, summarise } from './record.ts';
-import { markRepository, type Repository, type RepositoryListing } from './repository.ts';
+import { exists, markRepository, type Repository, type RepositoryListing } from './repository.ts';
 
 export interface WriterOptions {
   readonly instance: string;
@@ -37,6 +37,14 @@ export interface Attempt {
   nextDataKey(): string;
   /** A key for an archive of small files; never the same twice. */
   nextArchiveKey(): string;
+}
+
+/** What a new document leans on that others may have removed meanwhile (G2). */
+export interface Leaning {
+  /** Documents of other epochs whose objects it may name. */
+  readonly documents: readonly SnapshotName[];
+  /** Since when objects may have been sent that no document names yet, by the store's clock. */
+  readonly sentSinceMs: number;
 }
 
 export type SnapshotContents = Pick<SnapshotDocument, 'entries' | 'ahead' | 'seen'>;
@@ -98,6 +106,11 @@ export class RepositoryWriter {
   #record: EpochRecord;
   #attempts = 0;
   #current: Attempt | undefined;
+  /** When a document of this epoch was last put, by the store's clock. */
+  #putMs: number | undefined;
+  /** The newest one, since when it is known to be there. */
+  #held: { readonly name: SnapshotName; readonly sinceMs: number } | undefined;
+  #hasLostHold = false;
   /** What to add to our clock for the store's. */
   #storeAheadMs: number;
 
@@ -113,6 +126,16 @@ export class RepositoryWriter {
     return this.#record;
   }
 
+  /** The last attempt was withdrawn: what it leaned on may be gone. */
+  get hasLostHold(): boolean {
+    return this.#hasLostHold;
+  }
+
+  /** When a document of this epoch was last put, by the store's clock. */
+  get putMs(): number | undefined {
+    return this.#putMs;
+  }
+
   /** A moment of our wall clock by the store's, as well as its last answer tells (to the second). */
   toStoreTimeMs(wallMs: number): number {
     return wallMs + this.#storeAheadMs;
@@ -121,6 +144,7 @@ export class RepositoryWriter {
   /** The next try; the one before it can no longer be published. */
   nextAttempt(): Attempt {
     const { keys } = this.#repository;
+    this.#hasLostHold = false;
     const name = { epoch: this.#record.epoch, n: ++this.#attempts };
     let given = 0;
     this.#current = {
@@ -136,11 +160,14 @@ export class RepositoryWriter {
    * the store by now. The document is the commit point; when its put is rejected nothing counts as published and the
    * attempt is spent, though the document may yet appear, whole. A record that cannot be written after it
    * is only noticed: readers go by documents, and the next renewal brings it.
+   *
+   * Where so much time went by that what it leans on may have been removed, it looks, and withdraws the document if that
+   * is so: Failure `moved`. Then nothing that was known to lie in the store may be leaned on any more.
    */
   async publish(
     attempt: Attempt,
     contents: SnapshotContents,
-    { signal, record = {} }: StoreOptions & { readonly record?: RecordChange },
+    { signal, record = {}, leaning }: StoreOptions & { readonly record?: RecordChange; readonly leaning?: Leaning },
   ): Promise<SnapshotDocument> {
     if (attempt !== this.#current) throw new Error(`bug: attempt ${formatSnapshotName(attempt.name)} is spent`);
     this.#current = undefined;
@@ -156,7 +183,11 @@ export class RepositoryWriter {
       ...contents,
     };
     const { store, keys, notice } = this.#repository;
-    await store.put(keys.snapshot(attempt.name), bytesBody(await encodeDocument(document)), { signal });
+    const bytes = await encodeDocument(document);
+    const { storeTimeMs } = await store.put(keys.snapshot(attempt.name), bytesBody(bytes), { signal });
+    this.#putMs = storeTimeMs;
+    if (leaning !== undefined) await this.#assertHeld(attempt.name, { ...leaning, storeTimeMs, signal });
+    this.#held = { name: attempt.name, sinceMs: storeTimeMs };
     this.#record = { ...this.#record, newest: document.n, tasks: document.entries.map(summarise) };
     await this.amendRecord(record, { signal }).catch((error: unknown) => {
       if (!isFailure(error)) throw error;
@@ -166,6 +197,39 @@ export class RepositoryWriter {
       });
     });
     return document;
+  }
+
+  /** G2: whether what a document leans on was there all the while; it is withdrawn where it may not have been. */
+  async #assertHeld(
+    name: SnapshotName,
+    { documents, sentSinceMs, storeTimeMs, signal }: Leaning & StoreOptions & { readonly storeTimeMs: number },
+  ): Promise<void> {
+    const { keepWithinMs = Number.POSITIVE_INFINITY } = this.#record;
+    const { store, keys, notice } = this.#repository;
+    const held = this.#held;
+    const own = held !== undefined && storeTimeMs - held.sinceMs > keepWithinMs / 2 ? [held.name] : [];
+    const gone = await firstMissing(
+      store,
+      [...documents, ...own].map((one) => keys.snapshot(one)),
+      signal,
+    );
+    const isTooLate = storeTimeMs - sentSinceMs > keepWithinMs;
+    if (gone === undefined && !isTooLate) return;
+    this.#hasLostHold = true;
+    this.#held = undefined;
+    const why =
+      gone === undefined ? 'what was sent for it was not named for longer than --keep-within' : `${gone} is gone`;
+    const facts = { snapshot: formatSnapshotName(name), problem: why };
+    notice(
+      'snapshot-withdrawn',
+      'a snapshot is withdrawn and taken again: what it leans on may have been removed',
+      facts,
+    );
+    // Without the right to delete it stands until the next one supersedes it.
+    await store.delete(keys.snapshot(name), { signal }).catch((error: unknown) => {
+      if (!isFailure(error)) throw error;
+    });
+    throw new Failure('moved', `cannot publish ${formatSnapshotName(name)}: ${why}`);
   }
 
   /** Rewrites the record: with a change, or as a sign of life. */
@@ -179,4 +243,13 @@ export class RepositoryWriter {
     });
     this.#storeAheadMs = storeTimeMs - this.#clock.nowMs();
   }
+}
+
+async function firstMissing(
+  store: ObjectStore,
+  keys: readonly string[],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (const key of keys) if (!(await exists(store, key, { signal }))) return key;
+  return undefined;
 }
