@@ -158,6 +158,65 @@ const document: SnapshotDocument = {
   ]),
 };
 
+/** No file of the task directory itself, offsets in every database, and the task directory among the parents. */
+const inside: SnapshotDocument = {
+  ...document,
+  entries: [
+    {
+      task: '0_3',
+      quality: 'clean',
+      layout: 'column-family',
+      stateTimeMs: Date.UTC(2026, 10, 22, 23, 35),
+      capturedAtMs: Date.UTC(2026, 10, 22, 23, 35, 30),
+      capturedBy: `${EPOCH}/12`,
+      offsets: OFFSETS,
+      files: [],
+      stores: [
+        {
+          name: 'agg',
+          kind: 'rocksdb',
+          rocksdbVersion: '10.1.3',
+          columnFamilies: ['default', 'keyValueWithTimestamp', 'offsets'],
+          files: [
+            archived('rocksdb/agg/CURRENT'),
+            archived('rocksdb/agg/MANIFEST-000005'),
+            archived('rocksdb/agg/OPTIONS-000007'),
+            { ...archived('rocksdb/agg/000013.sst'), uid: 'ffeeddccbbaa99887766554433221100' },
+            table,
+          ],
+        },
+        {
+          name: 'win',
+          kind: 'segmented',
+          rocksdbVersion: undefined,
+          columnFamilies: ['default', 'offsets'],
+          files: [archived('win/win.1763852400000/CURRENT'), archived('win/win.1763938800000/CURRENT')],
+        },
+      ],
+    },
+  ],
+  seen: new Map([
+    [
+      '0_3',
+      {
+        device: 64_768n,
+        inode: 5n,
+        birthtimeNs: 1_763_854_500_000_000_001n,
+        checkpoint: undefined,
+        passed: true,
+        tainted: false,
+        databases: new Map([['rocksdb/agg', { manifest: 'MANIFEST-000005', greatestSequence: 12_345n }]]),
+        parents: new Map([
+          ['.', { mtimeNs: 0n, children: ['rocksdb', 'win'] }],
+          ['rocksdb', { mtimeNs: 1n, children: ['agg'] }],
+          ['win', { mtimeNs: 2n, children: ['win.1763852400000', 'win.1763938800000'] }],
+        ]),
+        watch: { sinceMs: 2, writes: 0n, looksExactlyOnce: false },
+      },
+    ],
+  ]),
+};
+
 const record: EpochRecord = {
   application: 'orders',
   lineage: 'shop/eu',
@@ -273,6 +332,13 @@ describe('format 1', () => {
     const text = textOf(zstdDecompressSync(await encodeDocument(document)));
     expect(text).toBe(textOf(golden('document.json')));
     expect(text).toBe(textOf(zstdDecompressSync(golden('document.json.zst'))));
+  });
+
+  test('of a document of the layout that keeps its offsets inside RocksDB is read, and written the same', async () => {
+    const key = `orders/shop%2Feu/snapshots/${EPOCH}/00000012.json.zst`;
+    expect(await decodeDocument(zstdCompressSync(golden('document-column-family.json')), key)).toEqual(inside);
+    const text = textOf(zstdDecompressSync(await encodeDocument(inside)));
+    expect(text).toBe(textOf(golden('document-column-family.json')));
   });
 
   test('of a record is read, and written the same', () => {

@@ -180,6 +180,10 @@ describe.for([
   { version: '3.9.2', guarantee: 'exactly_once_v2' },
   { version: '4.2.2', guarantee: 'at_least_once' },
   { version: '4.2.2', guarantee: 'exactly_once_v2' },
+  { version: '4.3.1', guarantee: 'at_least_once' },
+  { version: '4.3.1', guarantee: 'exactly_once_v2' },
+  { version: '4.4.0', guarantee: 'at_least_once' },
+  { version: '4.4.0', guarantee: 'exactly_once_v2' },
 ] as const)('Kafka Streams $version, $guarantee', ({ version, guarantee }) => {
   const FIRST = 12_000;
   const SINCE = FIRST + 4000;
@@ -314,34 +318,3 @@ async function endSum(topics: string): Promise<bigint> {
 function sum(offsets: ReadonlyMap<string, bigint>): bigint {
   return offsets.values().reduce((total, offset) => total + offset, 0n);
 }
-
-describe('Kafka Streams 4.3.1, offsets inside RocksDB', () => {
-  const RECORDS = 4000;
-
-  test('is not captured, running or closed, and starts cold: nothing wrong is restored', async () => {
-    const app = await openApp('column-family', '4.3.1', 'at_least_once');
-    await app.feed(0, RECORDS);
-    const refused = TASKS.map((task) => [task, 'uncapturable', 'no_offset']);
-    {
-      await using application = await app.start();
-      await application.caughtUp(RECORDS, LOAD);
-      const running = await app.snapshot();
-      expect(running.tasks.map(({ task, outcome, reason }) => [task, outcome, reason])).toEqual(refused);
-      await application.close();
-    }
-    const closed = await app.snapshot();
-    expect(closed.tasks.map(({ task, outcome, reason }) => [task, outcome, reason])).toEqual(refused);
-    expect(closed.bytesUploaded).toBe(0);
-
-    await app.loseDisk();
-    expect(await app.restore()).toEqual([]);
-    await using application = await app.start();
-    await application.caughtUp(RECORDS, LOAD);
-    expect(totalsOf(application.restorations)).toMatchObject({
-      agg: BigInt(RECORDS * 0.8),
-      tab: BigInt(RECORDS / 10),
-      glob: BigInt(RECORDS / 10),
-    });
-    expect(await application.differencesFrom(RECORDS, LOAD)).toEqual([]);
-  });
-});
