@@ -7,16 +7,14 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Broker } from '../test/support/kafka/broker.ts';
 import { StreamsApp } from '../test/support/kafka/streams-app.ts';
 import type { Load } from '../test/support/model.ts';
+import { MAIN, START } from './installed.ts';
 
-const MAIN = resolve(import.meta.dirname, '../dist/main.js');
-/** As the installed command starts itself. */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
 const VERSION = '4.2.2';
 const TOPICS = 'bench';
 const PARTITIONS = 4;
@@ -178,7 +176,8 @@ async function startSidecar(
     interval,
   };
   const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
-  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, 'run', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const [program = '', ...start] = START;
+  const child = spawn(program, [...start, MAIN, 'run', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
   const exited = once(child, 'exit');
   child.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
   await once(child.stderr, 'data'); // It has begun.

@@ -5,13 +5,11 @@
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { MAIN, START } from './installed.ts';
 import { APPLICATION_ID, type BenchState, layOutBenchState } from './state.ts';
 
-const MAIN = resolve(import.meta.dirname, '../dist/main.js');
-/** As the installed command starts itself. */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
 const GIB_TASKS = 4;
 const LARGE_TASKS = 16;
 const GIB = 2 ** 30;
@@ -113,7 +111,8 @@ async function warmstate(
     'json',
   ];
   const startedMs = performance.now();
-  const { stdout } = await run(process.execPath, [...NODE_FLAGS, '-r', preload, MAIN, ...command, ...flags, ...rest], {
+  const [program = '', ...start] = START;
+  const { stdout } = await run(program, [...start, '-r', preload, MAIN, ...command, ...flags, ...rest], {
     maxBuffer: 64 * 2 ** 20,
   });
   const wallS = (performance.now() - startedMs) / 1000;

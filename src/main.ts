@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=2
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --max-semi-space-size=2
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants, hostname } from 'node:os';

@@ -1,5 +1,6 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
+import { MAIN, START } from '../installed.ts';
 import { APPLICATION_ID } from '../state.ts';
 import type { Gateway } from './gateway.ts';
 import { type CommandLine, execute } from './measure.ts';
@@ -36,9 +37,6 @@ export interface Peers {
 }
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const MAIN = join(ROOT, 'dist/main.js');
-/** As the installed command starts itself. */
-const NODE = [process.execPath, '--max-semi-space-size=2'];
 const AT_ONCE = '8';
 
 export function toolsFor(place: Place): readonly Tool[] {
@@ -120,7 +118,7 @@ function warmstateLine(
   const common = ['--application-id', APPLICATION_ID, '--processing-guarantee', 'at_least_once', '--lineage', 'bench'];
   const store = ['--destination', `s3://${bucket}/${prefix}`, '--s3-endpoint', gateway.endpoint];
   const rest = [...common, ...store, '--instance', 'bench', '--concurrency', AT_ONCE];
-  return { line: [...NODE, MAIN, ...command, ...rest], env: gateway.env };
+  return { line: [...START, MAIN, ...command, ...rest], env: gateway.env };
 }
 
 /** Fetches the very objects that warmstate stored uncompressed: the same bytes and requests, and no more than that. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { chmod, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { extract } from 'tar';
@@ -59,6 +59,12 @@ test('the package runs beside an application', async () => {
   await sidecar.logged('snapshot-finished');
   expect(await sidecar.get('/livez')).toMatchObject({ code: 200 });
   expect(await sidecar.metric('warmstate_tasks{state="restorable"}')).toBe(5);
+});
+
+test('the package starts by its first line', async () => {
+  await chmod(main, 0o755); // As npm does.
+  const { stdout } = await promisify(execFile)(main, ['--version']);
+  expect(stdout).toMatch(/^warmstate \d/);
 });
 
 test('the package holds the licences of what is in it, and no source of tests', async () => {
