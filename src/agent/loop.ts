@@ -361,6 +361,9 @@ export class Loop implements Agent {
     const { signal } = this.#ending;
     try {
       if (this.#publisher.epoch === undefined) await this.#publisher.open(signal);
+      const { epoch } = this.#publisher;
+      // Where nobody can ask for the lock, it has been still for long.
+      if (epoch !== undefined && record.state !== undefined) epoch.looks.isRunning = false;
       if (record.state !== undefined) await this.#publisher.renew({ state: 'released' }, signal);
       const { snapshot, isUnfinished } = await this.#takeRound('final', record);
       if (snapshot === undefined) await this.#publisher.renew(record, signal);
