@@ -7,11 +7,15 @@ import { Broker } from '../support/kafka/broker.ts';
 import { departuresFromDelta } from '../support/kafka/delta.ts';
 import { ImageChecker } from '../support/kafka/image-checker.ts';
 import { type PrintedTask, ProtectedApp } from '../support/kafka/protected-app.ts';
-import { checkAll, restoreElsewhere } from '../support/kafka/published.ts';
+import { checkAll, closedTasks, restoreElsewhere } from '../support/kafka/published.ts';
 import type { Load } from '../support/model.ts';
+import type { Sidecar } from '../support/sidecar.ts';
 
 const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 1500, payloadBytes: 60 };
 const PARTITIONS = 2;
+const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
+/** Of the input. */
+const BUSY = ['0_0', '0_1'] as const;
 const FIRST = 6000;
 const THROWN_AT = 1000;
 const AFTER_THROWING = FIRST + 8000;
@@ -133,6 +137,49 @@ describe.for(['3.8.1', '4.2.1'])('Kafka Streams %s, exactly_once_v2', (version) 
     expect(flushed.offsets).toEqual(taskOf(again, '0_0').offsets);
   });
 });
+
+describe.for(['3.9.2'])('Kafka Streams %s, exactly_once_v2', (version) => {
+  // Kafka Streams goes on with the aborted writes, and writes a checkpoint over them.
+  test('is killed in a transaction and started again on the same volume: nothing of it is offered', async () => {
+    const app = await openApp('unclean', version);
+    await app.feed(0, FIRST);
+    {
+      await using application = await app.start({ isCalm: true });
+      await application.caughtUp(FIRST, LOAD);
+      await application.close();
+    }
+    await using sidecar = app.sidecar({ interval: '1s' });
+    const closed = await closedTasks(sidecar, TASKS);
+    {
+      await using application = await app.start({ commitIntervalMs: 8000 });
+      const written = await changelogEnd(app);
+      await app.feed(FIRST, AFTER_THROWING);
+      await vi.waitUntil(async () => (await changelogEnd(app)) > written + FLUSHED_RECORDS, PATIENCE);
+      for (const task of BUSY) await untilRefused(sidecar, task, 'exactly_once_running');
+      await application.kill();
+    }
+    {
+      await using application = await app.start({ isCalm: true });
+      await application.caughtUp(AFTER_THROWING, LOAD);
+      for (const task of BUSY) await untilRefused(sidecar, task, 'unclean_restart');
+      await application.close();
+    }
+    expect(await sidecar.end(), sidecar.transcript).toBe(0);
+    const offered = await app.restore({ to: `${app.stateDir}-drill`, tasks: 'all' });
+    for (const task of BUSY) expect(taskOf({ tasks: offered }, task).offsets).toEqual(closed[task]);
+    // The checkpoint on disk goes far beyond what is offered.
+    const rewritten = await checkpointOf(app, BUSY[0]);
+    for (const [changelog, offset] of Object.entries(closed[BUSY[0]] ?? {}))
+      expect(rewritten.get(changelog)).toBeGreaterThan(BigInt(offset));
+  });
+});
+
+async function untilRefused(sidecar: Sidecar, name: string, reason: string): Promise<void> {
+  await sidecar.until(`${name} is refused: ${reason}`, async () => {
+    const { tasks } = await sidecar.status();
+    return tasks.find((one) => one.task === name && one.reason === reason);
+  });
+}
 
 function checkpointed(snapshot: { readonly tasks: readonly PrintedTask[] }): readonly (readonly [string, bigint])[] {
   return Object.entries(taskOf(snapshot, '0_0').offsets).map(([changelog, offset]) => [changelog, BigInt(offset)]);

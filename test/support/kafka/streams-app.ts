@@ -131,8 +131,19 @@ export class StreamsApp {
 
   /** Resolves when everything in the topics is processed and committed: the records 0 to `records` - 1 of `load`. */
   async caughtUp(records: number, load: Load): Promise<void> {
+    await this.committed();
+    // Nothing is committed for a global table: its contents tell.
+    const { glob } = contentsAfter(records, load);
+    await waitUntil(async () => differences(await this.contentsOf('glob'), glob).length === 0, {
+      what: `${this.#options.applicationId} to read its global table to the end`,
+      timeoutMs: CAUGHT_UP_TIMEOUT_MS,
+      signal: this.#options.signal,
+    });
+  }
+
+  /** Resolves when everything in the topics but the global one is processed and committed. */
+  async committed(): Promise<void> {
     const { broker, applicationId, topics, signal } = this.#options;
-    const bounds = { timeoutMs: CAUGHT_UP_TIMEOUT_MS, signal };
     await waitUntil(
       async () => {
         const ends = await broker.endOffsets();
@@ -140,14 +151,8 @@ export class StreamsApp {
         const read = [...ends].filter(([partition]) => new RegExp(`^${topics}-(input|table)-\\d+$`).test(partition));
         return read.every(([partition, end]) => (committed.get(partition) ?? 0n) === end);
       },
-      { what: `${applicationId} to commit the ends of its topics`, ...bounds },
+      { what: `${applicationId} to commit the ends of its topics`, timeoutMs: CAUGHT_UP_TIMEOUT_MS, signal },
     );
-    // Nothing is committed for a global table: its contents tell.
-    const { glob } = contentsAfter(records, load);
-    await waitUntil(async () => differences(await this.contentsOf('glob'), glob).length === 0, {
-      what: `${applicationId} to read its global table to the end`,
-      ...bounds,
-    });
   }
 
   /** The tasks that it has now. */

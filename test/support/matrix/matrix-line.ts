@@ -159,7 +159,9 @@ export class MatrixLine {
     const dealt = (await second.tasks()).active;
     await Promise.all([first.kill(), second.kill()]);
     const seen = both.map(({ restorations }) => firstOfEach(restorations));
-    const departures = departuresFromDelta(seen.flat(), onDisk(installed), this.#line.guarantee);
+    // What is in memory may have come with a warm-up replica, which became the active task.
+    const persistent = seen.flat().filter(({ store }) => store !== 'mem');
+    const departures = departuresFromDelta(persistent, onDisk(installed), this.#line.guarantee);
     const wiped = await Promise.all(pods.map((pod, n) => wipedSince(pod, before[n] ?? new Map())));
     return {
       captured: { closed: this.#closed.map((task) => this.#seen(task)) },
