@@ -1,3 +1,4 @@
+import { Failure } from '../base/failure.ts';
 import type { Fact } from './application.ts';
 import { type ContainerFacts, RESTORE, restoreContainer, type Shape, SIDECAR, sidecarContainer } from './containers.ts';
 import { parseQuantityBytes } from './kubernetes-quantity.ts';
@@ -38,6 +39,10 @@ const GRACE_SECONDS = 120;
 export function inject(workload: Workload, application: PodApplication, options: InjectionOptions): Injection {
   const template = treeAt(workload.tree, ...workload.templatePath);
   const spec = treeAt(template, 'spec');
+  const foreign = [...treesAt(spec, 'initContainers'), ...treesAt(spec, 'containers')].find(isOurs);
+  if (foreign !== undefined) {
+    throw new Failure('invalid', `the pod has a container called ${textAt(foreign, 'name')} that is none of ours`);
+  }
   const { container, stateDir, claims } = application;
   const volume = findStateVolume(spec, container, { stateDir: stateDir.text, claims });
   const said = numberAt(spec, GRACE_PERIOD);

@@ -8,11 +8,12 @@ import {
   type Node,
   Pair,
   parseDocument,
+  type Tags,
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
 import { Failure, messageOf } from '../base/failure.ts';
-import { isTree, type Tree } from './tree.ts';
+import { isTree, type Tree, textAt } from './tree.ts';
 
 /** One document of a stream as it was written. What is not changed is written back byte by byte. */
 export interface Manifest {
@@ -37,10 +38,10 @@ function pairsOf(parts: readonly string[]): readonly (readonly [string, string])
 }
 
 function parse(head: string, body: string): Manifest {
-  // YAML 1.1, as Kubernetes reads it: `0644` is octal and `yes` is true. But no times: they would be written otherwise.
+  // YAML 1.1, as Kubernetes reads it: `0644` is octal and `yes` is true.
   const document = parseDocument(body, {
     version: '1.1',
-    customTags: (tags) => tags.filter((tag) => typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:timestamp'),
+    customTags: (tags) => tags.flatMap(keepSource),
     logLevel: 'error',
   });
   const [error] = document.errors;
@@ -51,6 +52,18 @@ function parse(head: string, body: string): Manifest {
     throw unreadable(error);
   }
 }
+
+/** Numbers are written as they were, `1.10` and `12345678901234567890` too. Times are texts. */
+function keepSource(tag: Tags[number]): Tags {
+  if (typeof tag === 'string' || tag.tag === 'tag:yaml.org,2002:timestamp') return typeof tag === 'string' ? [tag] : [];
+  const { stringify } = tag;
+  if (stringify === undefined || !NUMBERS.has(tag.tag)) return [tag];
+  const asWritten: typeof stringify = (item, ...rest) =>
+    'source' in item && typeof item.source === 'string' ? item.source : stringify(item, ...rest);
+  return [{ ...tag, stringify: asWritten }];
+}
+
+const NUMBERS = new Set(['tag:yaml.org,2002:int', 'tag:yaml.org,2002:float']);
 
 function unreadable(error: unknown): Failure {
   const [line = ''] = messageOf(error).split('\n'); // What follows is an excerpt.
@@ -63,7 +76,8 @@ export function renderManifest({ head, body, content, document }: Manifest, targ
   if (body.trimStart().startsWith('{')) return `${head}${JSON.stringify(target, undefined, 2)}\n`;
   document.contents = reshape(document.contents, target, document);
   try {
-    return head + document.toString({ lineWidth: 0, indentSeq: indentsLists(body), flowCollectionPadding: false });
+    const text = document.toString({ lineWidth: 0, indentSeq: indentsLists(body), flowCollectionPadding: false });
+    return head + (body.includes('\r\n') ? text.replaceAll(/\r?\n/g, '\r\n') : text);
   } catch (error) {
     throw new Failure('invalid', `cannot write the manifest: ${messageOf(error)}`, { cause: error });
   }
@@ -129,17 +143,22 @@ function keepComments(map: YAMLMap, target: Tree): void {
 function reshapeList(list: YAMLSeq, target: readonly unknown[], document: Document): YAMLSeq {
   // oxlint-disable-next-line no-unsafe-type-assertion -- As above.
   const left = (list.items as Node[]).map((node) => ({ node, content: node.toJS(document) as unknown }));
-  const take = (isSame: (content: unknown) => boolean): Node | undefined => {
-    const index = left.findIndex(({ content }) => isSame(content));
+  const take = (isIt: (content: unknown) => boolean): Node | undefined => {
+    const index = left.findIndex(({ content }) => isIt(content));
     return index < 0 ? undefined : left.splice(index, 1)[0]?.node;
   };
-  list.items = target.map((item) => {
-    const same = take((content) => isDeepStrictEqual(content, item));
-    if (same !== undefined) return same;
-    const alike = take((content) => isTree(content) && isTree(item) && content['name'] === item['name']);
-    return reshape(alike ?? null, item, document);
+  const same = target.map((item) => take((content) => isDeepStrictEqual(content, item)));
+  list.items = target.map((item, index) => {
+    const name = nameOf(item);
+    const known = same[index] ?? (name === undefined ? undefined : take((content) => nameOf(content) === name));
+    return reshape(known ?? null, item, document);
   });
   return list;
+}
+
+/** Of a container or a volume; of an object with its kind. */
+function nameOf(item: unknown): string | undefined {
+  return textAt(item, 'name') ?? textAt(item, 'metadata', 'name')?.concat(' ', textAt(item, 'kind') ?? '');
 }
 
 function create(value: unknown, document: Document): Node {

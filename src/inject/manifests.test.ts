@@ -547,19 +547,33 @@ spec:
   const labelled = (text: string, value: string): string =>
     text.replace('{app: orders}', `{app: orders, warmstate.dev/inject: "${value}"}`);
   const web = workload({ env: '' }).replaceAll('orders', 'web');
+  const kafka = workload({ env: '{name: KAFKA_APPLICATION_ID, value: orders}' });
 
-  test('with several workloads: those are meant that have an application.id, or the label, or not its opposite', () => {
-    const shop = workload().replaceAll('orders', 'shop');
+  test('with several workloads: those are meant that are Kafka Streams for certain, or the label says it', () => {
+    const shop = kafka.replaceAll('orders', 'shop');
     const meant = (...texts: string[]): readonly string[] => injected(texts.join('---\n')).changed;
-    expect(meant(web, workload(), shop)).toEqual(['Deployment orders', 'Deployment shop']);
-    expect(meant(web, labelled(workload(), 'true'), shop)).toEqual(['Deployment orders']);
-    expect(meant(web, labelled(workload(), 'false'), shop)).toEqual(['Deployment shop']);
-    expect(refusal([web, web].join('---\n'))).toContain(
-      'no Deployment or StatefulSet here runs a Kafka Streams application',
-    );
-    expect(refusal([workload(), shop].join('---\n'), { stateDir: '/x' })).toContain(
+    expect(meant(web, kafka, shop)).toEqual(['Deployment orders', 'Deployment shop']);
+    expect(meant(web, labelled(kafka, 'true'), shop)).toEqual(['Deployment orders']);
+    expect(meant(web, labelled(kafka, 'false'), shop)).toEqual(['Deployment shop']);
+    expect(refusal([kafka, shop].join('---\n'), { stateDir: '/x' })).toContain(
       'cannot tell which of Deployment orders, Deployment shop the flags are for',
     );
+  });
+
+  test.each([
+    ['no application id', ''],
+    [
+      'the name of a Spring application',
+      '{name: SPRING_APPLICATION_NAME, value: web}, {name: KAFKA_BROKERS, value: k}',
+    ],
+    ['the id of who knows which application', '{name: APPLICATION_ID, value: facebook}'],
+  ])('leaves a workload alone that has %s, unless it is the only one or has the label', (_what, env) => {
+    const other = workload({ env }).replaceAll('name: orders', 'name: web');
+    expect(injected([other, kafka].join('---\n')).changed).toEqual(['Deployment orders']);
+    expect(refusal([other, other].join('---\n'))).toContain('no Deployment or StatefulSet here certainly runs');
+    if (env === '') return;
+    expect(injected(other).changed).toEqual(['Deployment web']);
+    expect(injected([labelled(other, 'true'), kafka].join('---\n')).changed).toEqual(['Deployment web']);
   });
 
   test.each(['DaemonSet', 'Job', 'ReplicaSet', 'Rollout'])('with an application in a %s is refused', (kind) => {
@@ -568,14 +582,85 @@ spec:
     );
   });
 
-  test('with an application in a Pod or a CronJob is refused, with another workload there it passes', () => {
+  test('with an application in a Pod or a CronJob is refused', () => {
     const spec = 'spec: {containers: [{name: a, env: [{name: APPLICATION_ID, value: a}]}]}';
     expect(refusal(`kind: Pod\nmetadata: {name: p}\n${spec}\n`)).toContain('cannot inject into Pod p');
     expect(
       refusal(`kind: CronJob\nmetadata: {name: c}\nspec: {jobTemplate: {spec: {template: {${spec}}}}}\n`),
     ).toContain('cannot inject into CronJob c');
-    const job = 'kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: a}]}}}\n';
-    expect(injected([job, workload()].join('---\n')).changed).toEqual(['Deployment orders']);
+  });
+
+  test('with a Job beside the application passes it on, and says so where it has the same environment', () => {
+    const reset = kafka.replace('Deployment', 'Job').replace('name: orders', 'name: reset');
+    const plain = 'kind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: a}]}}}\n';
+    const result = injected([reset, plain, kafka].join('---\n'));
+    expect([result.changed, result.text.startsWith(`${reset}---\n${plain}---\n`)]).toEqual([
+      ['Deployment orders'],
+      true,
+    ]);
+    expect(remarksOf(result).filter((remark) => remark.includes(' Job '))).toEqual([
+      'warn Job reset: it has an application.id too, and stays as it is',
+    ]);
+    expect(refusal([labelled(reset, 'true'), kafka].join('---\n'))).toContain('cannot inject into Job reset');
+  });
+
+  test('keeps values as they are written, whatever YAML reads in them', () => {
+    const values = [
+      '0400',
+      '0x1F',
+      '1.10',
+      '12345678901234567890',
+      '1e3',
+      '.5',
+      '1_000',
+      'yes',
+      'Off',
+      '~',
+      'NULL',
+      '2026-11-28',
+      '12:30:45',
+      '2001-12-14 21:59:43.10 -5',
+      '"on"',
+      "'it''s'",
+      '""',
+      'a # no comment',
+    ];
+    const lines = values.map((value, index) => `  v${index}: ${value}`);
+    const block = ['  text: |-', '    one  ', '', '      two: [', `  long: ${'word '.repeat(40)}end`];
+    const text = kafka.replace(
+      'metadata: {name: orders}',
+      ['metadata:', '  name: orders', ...lines, ...block].join('\n'),
+    );
+    const changed = injected(text).text;
+    expect([...lines, ...block].filter((line) => !changed.split('\n').includes(line))).toEqual([]);
+    const folded = injected(text.replace('  text: |-', '  text: >-')).text; // Its lines may be folded anew.
+    expect(parse(folded).metadata.text).toBe(parse(text.replace('  text: |-', '  text: >-')).metadata.text);
+  });
+
+  test('keeps the line ends of Windows', () => {
+    const { text } = injected(workload().replaceAll('\n', '\r\n'));
+    expect(text.split('\n').filter((line) => line !== '' && !line.endsWith('\r'))).toEqual([]);
+    expect(text.replaceAll('\r\n', '\n')).toBe(injected(workload()).text);
+  });
+
+  test('keeps the comments of a List with the object that they are about', () => {
+    const item = (kind: string, name: string): string => `- kind: ${kind} # of ${name}\n  metadata: {name: ${name}}\n`;
+    const pod = 'spec: {template: {spec: {containers: [{name: a, env: [{name: KAFKA_APPLICATION_ID, value: a}]}]}}}';
+    const list = `kind: List\nitems:\n${item('Service', 'one')}${item('Deployment', 'two')}  ${pod}\n${item('Service', 'three')}`;
+    const { text } = injected(list);
+    expect(text.match(/kind: .*|name: (?:one|two|three)/g)).toEqual(
+      ['one', 'two', 'three'].reduce(
+        (lines, name) => [...lines, `kind: ${name === 'two' ? 'Deployment' : 'Service'} # of ${name}`, `name: ${name}`],
+        ['kind: List'],
+      ),
+    );
+  });
+
+  test('with a container that has our name and is none of ours is refused', () => {
+    const pod = 'initContainers: [{name: warmstate-restore, image: x}]';
+    expect(refusal(workload({ pod }))).toContain(
+      'the pod has a container called warmstate-restore that is none of ours',
+    );
   });
 
   test.each([

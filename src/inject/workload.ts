@@ -18,6 +18,10 @@ export const HASH_LABELS: Readonly<Record<string, string>> = {
   StatefulSet: 'controller-revision-hash',
 };
 
+export function isInjectable({ kind }: Workload): boolean {
+  return Object.hasOwn(HASH_LABELS, kind);
+}
+
 export const INJECT_LABEL = 'warmstate.dev/inject';
 
 /** Everything in a document that makes pods, of whatever kind. Lists are walked. */
