@@ -9,9 +9,17 @@ import { askDiskSpace } from './base/disk-space.ts';
 import { Failure } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
+import { brokersOf, consultationOf } from './broker-access.ts';
 import type { CommandContext } from './cli/command.ts';
 import { APPLICATION_ID, tellStory } from './cli/demo.ts';
-import { diagnoseAddress, diagnoseBucket, diagnoseStateDir, diagnoseStore, noDestination } from './cli/doctor.ts';
+import {
+  diagnoseAddress,
+  diagnoseBrokers,
+  diagnoseBucket,
+  diagnoseStateDir,
+  diagnoseStore,
+  noDestination,
+} from './cli/doctor.ts';
 import { type Check, checksJson, doctorExitCode, renderChecks } from './cli/doctor-check.ts';
 import { checkSettings } from './cli/doctor-pod.ts';
 import { forget, forgetJson, renderForget } from './cli/forget.ts';
@@ -79,7 +87,8 @@ export function composeCommands(program: string): Commands {
     list: {
       run: async (settings, context) => {
         const { store } = await connect(settings, context);
-        const listing = await listStored(store, settings, context);
+        const consultBrokers = consultationOf(settings, context);
+        const listing = await listStored(store, settings, { ...context, consultBrokers });
         const lines = (): string => listingJson(listing).map(jsonLine).join('');
         context.print(settings.output === 'json' ? lines() : renderListing(listing, context.look()));
         return 0;
@@ -158,9 +167,23 @@ async function runDoctor({ settings, ...found }: ExaminedSettings, context: Comm
     ...(stateDir === undefined ? [] : await diagnoseStateDir({ stateDir, applicationId, stateDirLimit }, realFiles)),
     ...(listen === undefined ? [] : [await diagnoseAddress(listen, context)]),
     ...(await diagnoseDestination({ settings, unset: found.unset }, context)),
+    ...(await diagnoseKafka(settings, context)),
   ];
   context.print(settings.output === 'json' ? jsonLine(checksJson(checks)) : renderChecks(checks, context.look()));
   return doctorExitCode(checks);
+}
+
+async function diagnoseKafka(
+  { stateDir, applicationId, processingGuarantee, maxAge, ...brokers }: ExaminedSettings['settings'],
+  context: CommandContext,
+): Promise<readonly Check[]> {
+  const { bootstrapServers, commandConfig } = brokers;
+  const ask = brokersOf({ bootstrapServers, commandConfig, applicationId }, context);
+  if (ask === undefined) return [];
+  const isKnown = stateDir !== undefined && applicationId !== undefined;
+  const applicationDirectory = isKnown ? join(stateDir, applicationId) : undefined;
+  const question = { ask, applicationDirectory, guarantee: processingGuarantee, maxAgeMs: maxAge };
+  return diagnoseBrokers(question, { files: realFiles, signal: context.signal });
 }
 
 async function diagnoseDestination(
@@ -282,6 +305,7 @@ async function runSnapshot(
         files: realFiles,
         askLock: askApplicationLock,
         askSpace: askDiskSpace,
+        consultBrokers: consultationOf(settings, context),
         memory: new Budget(COMPRESSION_MEMORY_BYTES),
       },
     ));
@@ -318,6 +342,7 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
         signal: AbortSignal.any([context.signal, inTime.signal]),
         files: realFiles,
         askLock: askApplicationLock,
+        consultBrokers: consultationOf(settings, context),
       },
     );
     const text = renderRestore(result, context.look(), { isDryRun: settings.dryRun });

@@ -6,6 +6,7 @@ import { askDiskSpace } from './base/disk-space.ts';
 import { EXIT_CODES, type Failure, isFailure, messageOf } from './base/failure.ts';
 import { realFiles } from './base/file-access.ts';
 import { setOuterDeadline } from './base/outer-deadline.ts';
+import { brokersOf, ROUND_ANSWER_MS_MAX } from './broker-access.ts';
 import type { CommandContext } from './cli/command.ts';
 import { type AgentProblem, type AgentStatus, agentStatusJson } from './events/agent-status.ts';
 import type { Emit, Event } from './events/event.ts';
@@ -67,6 +68,7 @@ export async function runSidecar(
       askLock: askApplicationLock,
       askSpace: askDiskSpace,
       openWatcher: openTaskWatcher,
+      askBrokers: brokersOf(settings, world, { answerMsMax: ROUND_ANSWER_MS_MAX }),
       memory: new Budget(COMPRESSION_MEMORY_BYTES),
     },
   );

@@ -1,6 +1,7 @@
 import { messageOf } from './base/failure.ts';
 import { parseDurationMs, parseRate, parseSizeBytes } from './base/quantity.ts';
 import { type ListenAddress, parseListenAddress } from './http/listen-address.ts';
+import type { BrokerAddress } from './kafka/broker-facts.ts';
 import { type Destination, parseDestination } from './storage/open-store.ts';
 
 /** From what the user wrote to what the program uses. */
@@ -88,6 +89,18 @@ export const endpoint: Decoder<string> = (value) => {
   if (url?.username) return new Rejected('holds credentials: they come from the environment');
   const isEndpoint = url !== null && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
   return isEndpoint ? value : new Rejected('is not a URL such as https://minio.storage:9000');
+};
+
+/** `broker-0:9092,broker-1:9092`, as Kafka's own tools take it. */
+export const brokerAddresses: Decoder<readonly BrokerAddress[]> = (value) => {
+  const addresses = value.split(',').map((text) => /^(?:\[([^\]]+)\]|([^:[\]/\s]+)):(\d{1,5})$/.exec(text.trim()));
+  const known = addresses.flatMap((match) => {
+    const [host, port] = [match?.[1] ?? match?.[2], Number(match?.[3])];
+    return host !== undefined && port >= 1 && port <= 65_535 ? [{ host, port }] : [];
+  });
+  return known.length === addresses.length
+    ? known
+    : new Rejected('is no list of brokers such as kafka-0:9092,kafka-1:9092');
 };
 
 export const listenAddress: Decoder<ListenAddress> = (value) => {

@@ -1,3 +1,4 @@
+import { BROKER_KEYS, BROKER_SETTINGS } from './broker-settings.ts';
 import type { CommandName } from './cli/program.ts';
 import { INJECT_SETTING_KEYS, INJECT_SETTINGS } from './inject-settings.ts';
 import { S3_SETTING_KEYS, S3_SETTINGS } from './s3-settings.ts';
@@ -177,6 +178,7 @@ export const SETTINGS = {
     fallback: ':10464',
     help: 'where run serves metrics and probes, in both address families',
   },
+  ...BROKER_SETTINGS,
   ...INJECT_SETTINGS,
   snapshot: {
     placeholder: 'NAME',
@@ -253,13 +255,14 @@ export const SETTINGS = {
 export type SettingKey = keyof typeof SETTINGS;
 
 const COMMON = ['output', 'config', 'logLevel', 'logFormat'] as const;
+const OF_WORK = [...BROKER_KEYS, ...S3_SETTING_KEYS, ...COMMON] as const;
 const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 /** What is set for a whole pod: `config` shows and `doctor` checks all of it. */
 // biome-ignore format: a list to be read as one
 const OF_A_POD = [
   'stateDir', 'applicationId', 'processingGuarantee', 'transactionalStores', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'replicas', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
-  'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
+  'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...OF_WORK,
 ] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
@@ -270,7 +273,7 @@ const SETTINGS_OF = {
     // biome-ignore format: a list to be read as one
     optional: [
       'stateDir', 'processingGuarantee', 'transactionalStores', 'appVersion', 'concurrency', 'tasks', 'replicas', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
-      'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...S3_SETTING_KEYS, ...COMMON,
+      'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'snapshot', 'to', 'dryRun', ...OF_WORK,
     ],
   },
   run: {
@@ -278,24 +281,15 @@ const SETTINGS_OF = {
     // biome-ignore format: a list to be read as one
     optional: [
       'stateDir', 'transactionalStores', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
-      'terminationGracePeriod', 'listen', ...S3_SETTING_KEYS, ...COMMON,
+      'terminationGracePeriod', 'listen', ...OF_WORK,
     ],
   },
   snapshot: {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
-    optional: [
-      'stateDir',
-      'transactionalStores',
-      'compression',
-      'concurrency',
-      'maxAge',
-      'listen',
-      ...S3_SETTING_KEYS,
-      ...COMMON,
-    ],
+    optional: ['stateDir', 'transactionalStores', 'compression', 'concurrency', 'maxAge', 'listen', ...OF_WORK],
   },
   status: { required: [], optional: ['listen', ...COMMON] },
-  list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
+  list: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...OF_WORK] },
   show: { required: ['destination'], optional: [...WHICH_REPOSITORY, ...S3_SETTING_KEYS, ...COMMON] },
   verify: { required: ['destination'], optional: [...WHICH_REPOSITORY, 'concurrency', ...S3_SETTING_KEYS, ...COMMON] },
   prune: {

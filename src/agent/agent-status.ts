@@ -130,7 +130,7 @@ function describeRestore({ timeMs, result }: RestoreReport): RestoreStatus {
     completedMs: timeMs,
     durationMs: result.durationMs,
     downloadedBytes: result.bytesDownloaded,
-    tasks: result.tasks.map(({ task, decision, why }) => ({ task, decision, why })),
+    tasks: result.tasks.map(({ task, decision, why, replayRecords }) => ({ task, decision, why, replayRecords })),
   };
 }
 

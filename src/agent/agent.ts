@@ -1,4 +1,5 @@
 import type { AgentStatus } from '../events/agent-status.ts';
+import type { AskBrokers } from '../kafka/broker-facts.ts';
 import { Loop } from './loop.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
@@ -29,7 +30,9 @@ export interface AgentSettings extends SnapshotSettings {
 }
 
 /** What a snapshot needs of the world, but for the store, which may be away when the agent begins. */
-export interface AgentWorld extends Omit<SnapshotWorld, 'store' | 'traffic' | 'signal'> {
+export interface AgentWorld extends Omit<SnapshotWorld, 'store' | 'traffic' | 'signal' | 'consultBrokers'> {
+  /** Where the user grants it. */
+  readonly askBrokers?: AskBrokers | undefined;
   /** Opens the object store; tried again later when it fails. */
   readonly connect: () => Promise<Pick<SnapshotWorld, 'store' | 'traffic'>>;
   readonly openWatcher: OpenWatcher;

@@ -10,6 +10,7 @@ import type { RestoreReport } from '../repository/restore-result.ts';
 import { loadWithdrawals, type Withdrawals, whyNotOffered, writeFence } from '../repository/withdrawals.ts';
 import { openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
 import type { Explanation } from '../streams/reason.ts';
+import { BrokerView } from './broker-view.ts';
 import { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, findStanding, type Legacy, loadLegacy, teachTables } from './legacy.ts';
 import { Looks, type Regression } from './looks.ts';
@@ -43,6 +44,7 @@ interface Parts {
 export class Epoch implements AsyncDisposable {
   readonly looks: Looks;
   readonly known = new KnownTables();
+  readonly #brokers: BrokerView;
   /** How the life of this instance before this one ended. */
   readonly previousShutdown: PreviousShutdown;
   /** What processes before this one saw of the application since the restore of this pod. */
@@ -69,6 +71,7 @@ export class Epoch implements AsyncDisposable {
     const applicationDirectory = join(settings.stateDir, applicationId);
     this.#settings = { ...settings, applicationDirectory };
     this.#world = world;
+    this.#brokers = new BrokerView(world.consultBrokers, world.clock);
     this.#writer = parts.writer;
     this.#legacy = parts.legacy;
     this.previousShutdown = shutdownOf(parts.legacy.previousLife);
@@ -231,6 +234,7 @@ export class Epoch implements AsyncDisposable {
         looks: this.looks,
         known: this.known,
         legacy: this.#legacy,
+        brokers: this.#brokers,
         newest: this.#newest,
         before: this.#findings,
         withdrawals: this.#withdrawals,

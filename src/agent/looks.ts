@@ -131,6 +131,13 @@ export class Looks implements AsyncDisposable {
     return this.#regressions;
   }
 
+  /** Of which topics a directory is, told once: what is told of it later does not change it. */
+  noteTopicIds(task: string, topicIds: ReadonlyMap<string, string>): void {
+    const memory = this.#memories.get(task);
+    if (memory === undefined) return;
+    this.#memories.set(task, { ...memory, topicIds: new Map([...topicIds, ...(memory.topicIds ?? [])]) });
+  }
+
   /** Directories that an exactly-once application went on in over uncovered tables (Q6), also those that earlier lives saw. */
   get taints(): readonly Taint[] {
     const { taints: noted = [] } = this.#recollection;

@@ -1,5 +1,6 @@
 import { isFailure } from '../base/failure.ts';
 import type { SnapshotTrigger } from '../events/event.ts';
+import { consulting } from '../kafka/broker-facts.ts';
 import type { RecordChange } from '../repository/writer.ts';
 import { Pace, paceStore } from '../storage/paced-store.ts';
 import type { AgentSettings, AgentWorld } from './agent.ts';
@@ -69,7 +70,13 @@ export class Publisher implements AsyncDisposable {
   async open(signal: AbortSignal): Promise<void> {
     await this.#attempt(async () => {
       const { store, traffic } = await this.#world.connect();
-      const world = { ...this.#world, store: paceStore(store, this.#pace), traffic, signal };
+      const { askBrokers, troubles } = this.#world;
+      const consultBrokers =
+        askBrokers &&
+        consulting(askBrokers, (trouble) =>
+          trouble === undefined ? troubles.end('brokers') : troubles.begin('brokers', trouble),
+        );
+      const world = { ...this.#world, store: paceStore(store, this.#pace), traffic, consultBrokers, signal };
       this.#epoch = await Epoch.open(this.#settings, world, 'run');
       this.#renewedMs = this.#world.clock.monotonicMs();
     }, signal);

@@ -8,6 +8,7 @@ import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { ARCHIVE_BYTES_MAX } from '../transfer/archive.ts';
 import { uploadArchives } from '../transfer/upload-archive.ts';
+import type { BrokerView } from './broker-view.ts';
 import { type EntryOrigin, makeEntry, sketchEntry } from './entry.ts';
 import type { KnownTables } from './known-tables.ts';
 import { findPreviousEntries, type Legacy } from './legacy.ts';
@@ -15,6 +16,7 @@ import type { LookedAt, Looks } from './looks.ts';
 import { pinnedBytesMax } from './pin-limit.ts';
 import { findUnfilled, saysSomething, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
+import { RoundBrokers } from './round-brokers.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
@@ -44,6 +46,7 @@ export interface RoundParts {
   readonly known: KnownTables;
   /** With the newest document of this epoch, once there is one, as base. */
   readonly legacy: Legacy;
+  readonly brokers: BrokerView;
   /** Of this epoch. */
   readonly newest: SnapshotDocument | undefined;
   /** What the last round found. */
@@ -77,7 +80,8 @@ export class Round {
   readonly #order: RoundOrder;
   readonly #attempt: Attempt;
   readonly #origin: EntryOrigin;
-  readonly #previous: ReadonlyMap<string, Entry>;
+  #previous: ReadonlyMap<string, Entry>;
+  readonly #brokers: RoundBrokers;
   readonly #archiveUse: ReadonlyMap<string, number>;
   readonly #entries = new Map<string, Entry>();
   readonly #results = new Map<string, SnapshotTask>();
@@ -88,10 +92,11 @@ export class Round {
   #reusedBytes = 0;
 
   constructor(parts: RoundParts, order: RoundOrder) {
-    const { legacy, writer } = parts;
+    const { legacy, writer, brokers, looks, world } = parts;
     this.#parts = parts;
     this.#order = order;
     this.#attempt = writer.nextAttempt();
+    this.#brokers = new RoundBrokers(brokers, looks, world.signal);
     this.#origin = {
       capturedBy: formatSnapshotName(this.#attempt.name),
       toStoreTimeMs: (wallMs) => writer.toStoreTimeMs(wallMs),
@@ -106,10 +111,13 @@ export class Round {
   async publish(): Promise<RoundOutcome> {
     const { writer, world, newest, looks } = this.#parts;
     const { tasks, changed, isForced, record } = this.#order;
+    this.#previous = await this.#brokers.sift(this.#previous);
     try {
       for (const task of tasks) {
         const finding = changed.has(task) || this.#isWithdrawn(task) ? undefined : this.#parts.before.get(task);
-        if (finding === undefined) this.#note(task, await this.#take(task));
+        const foreign = this.#brokers.whyForeign(task);
+        if (foreign !== undefined) this.#setResult(task, 'uncapturable', { why: foreign });
+        else if (finding === undefined) this.#note(task, await this.#take(task));
         else this.#noteUntouched(finding);
       }
       await this.#sendSmallFiles();
@@ -251,6 +259,7 @@ export class Round {
   /** Sends what is small of the tasks taken until now, and makes their entries. */
   async #sendSmallFiles(): Promise<void> {
     const { world } = this.#parts;
+    await this.#brokers.hear(this.#taken.map(({ capture }) => capture));
     const small = this.#taken.flatMap((task) => task.small);
     const uploaded = await uploadArchives(small, { ...world, nextKey: () => this.#attempt.nextArchiveKey() });
     for (const taken of this.#taken) {
@@ -261,9 +270,14 @@ export class Round {
         if (sent === undefined) throw new Error(`bug: ${entry} was not sent`);
         contents.set(path, { sizeBytes: source.sizeBytes, uid, ...sent });
       }
+      const foreign = this.#brokers.whyForeign(task);
+      if (foreign !== undefined) {
+        this.#setResult(task, 'uncapturable', { why: foreign });
+        continue;
+      }
       const previous = this.#previousOf(task);
       const installed = this.#parts.legacy.report?.installed.find((one) => one.task === task);
-      const made = makeEntry(taken, contents, this.#origin);
+      const made = { ...makeEntry(taken, contents, this.#origin), topicIds: this.#brokers.topicIdsOf(task) };
       // A2: also where the document that was installed from is gone by now.
       const captured = installed === undefined ? made : keepStateTime(made, installed);
       const entry = previous === undefined ? captured : this.#choose(previous, captured, taken);
@@ -322,7 +336,7 @@ export class Round {
       } else if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
         this.#entries.delete(task); // Captured before the setting was seen to lie (Q7): it may hold aborted writes.
         this.#distrusted.push(task);
-      } else if (entry.stateTimeMs < oldestMs) {
+      } else if (entry.stateTimeMs < oldestMs && !this.#brokers.isCurrent(task)) {
         this.#entries.delete(task);
         const why: Explanation = {
           reason: 'too_old',

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/clock.ts';
 import type { Budget } from '../base/concurrency.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import type { Emit } from '../events/event.ts';
+import type { ConsultBrokers } from '../kafka/broker-facts.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
@@ -31,6 +32,8 @@ export interface SnapshotWorld {
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
   /** Of the volume that a path lies on; undefined where it cannot be told. */
   readonly askSpace: (path: string) => Promise<DiskSpace | undefined>;
+  /** Where the user grants it. */
+  readonly consultBrokers?: ConsultBrokers | undefined;
   readonly clock: Clock;
   readonly random: Random;
   /** For compressed stretches that wait to be sent. */

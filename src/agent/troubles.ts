@@ -11,6 +11,7 @@ const AREAS: readonly (readonly [Trouble, AgentProblem['area']])[] = [
   ['state-dir', 'state-dir'],
   ['wipe', 'state-dir'],
   ['trial', 'trial'],
+  ['brokers', 'brokers'],
   ['listen', 'listen'],
 ];
 

@@ -25,6 +25,7 @@ export const CHECK_NAMES = [
   'encryption',
   'conditions',
   'lifecycle',
+  'brokers',
 ] as const;
 
 export type CheckName = (typeof CHECK_NAMES)[number];

@@ -2,9 +2,12 @@ import { join } from 'node:path';
 import { Failure, isFailure } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import type { ListenAddress } from '../http/listen-address.ts';
+import type { AskBrokers } from '../kafka/broker-facts.ts';
+import { topicsOf } from '../repository/broker-word.ts';
 import { type RepositoryLocation, repositoryKeys } from '../repository/keys.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { S3Store } from '../storage/s3-store.ts';
+import { type BrokerCheckSettings, checkBrokers, findCheckpoints } from './doctor-brokers.ts';
 import { checkBucket, findBucketFacts } from './doctor-bucket.ts';
 import { type Check, type CheckName, failed, ok } from './doctor-check.ts';
 import {
@@ -60,6 +63,26 @@ export async function diagnoseStateDir(settings: StateDirSettings, files: FileAc
       return checkWatches(findWatchFacts([stateDir, ...ofApplication]));
     }),
   ];
+}
+
+export interface BrokersToAsk extends BrokerCheckSettings {
+  readonly ask: AskBrokers;
+  /** Undefined where it is not known: then only whether they answer is checked. */
+  readonly applicationDirectory: string | undefined;
+}
+
+/** Asks them as `restore` does. */
+export async function diagnoseBrokers(
+  { ask, applicationDirectory, ...settings }: BrokersToAsk,
+  { files, signal }: { readonly files: FileAccess; readonly signal: AbortSignal },
+): Promise<readonly Check[]> {
+  const states =
+    applicationDirectory === undefined
+      ? []
+      : await attempt('brokers', () => findCheckpoints(applicationDirectory, files));
+  const found = 'outcome' in states ? [] : states;
+  const facts = await attempt('brokers', () => ask(topicsOf(found), { signal }));
+  return 'outcome' in facts ? [facts] : checkBrokers(facts, found, settings);
 }
 
 export interface StoreToProbe {

@@ -1,5 +1,7 @@
 import { describeAge, describeBytes } from '../base/quantity.ts';
+import type { BrokerFacts, ConsultBrokers } from '../kafka/broker-facts.ts';
 import { best } from '../repository/best.ts';
+import { replayRecords, standsAtEnd, topicsOf, whyDeletionsLost, whyOtherHistory } from '../repository/broker-word.ts';
 import type { Fence } from '../repository/fence.ts';
 import { formatSnapshotName, parseEpoch, type RepositoryLocation } from '../repository/keys.ts';
 import type { EpochRecord, TaskSummary } from '../repository/record.ts';
@@ -14,6 +16,7 @@ import { findQuarantines, type Quarantine } from '../repository/trial.ts';
 import { loadWithdrawals, type Withdrawals, whyWithdrawn } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Quality } from '../streams/quality.ts';
+import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import type { CommandContext } from './command.ts';
 import { describeScope, fenceJson } from './fence.ts';
@@ -63,6 +66,15 @@ interface ListedTask {
   readonly stateTimeMs: number;
   readonly sizeBytes: number;
   readonly snapshot: string;
+  /** What brokers say of it; undefined where they are not asked. */
+  readonly word?: BrokerWord | undefined;
+}
+
+interface BrokerWord {
+  /** Changelog records that a restore of it would leave to replay, at most. */
+  readonly replayRecords: number | undefined;
+  /** Why it is not restored. */
+  readonly why: Explanation | undefined;
 }
 
 /** What is not restored for one version of the application, or for all. */
@@ -70,12 +82,10 @@ interface ListedQuarantine extends Quarantine {
   readonly appVersion: string | undefined;
 }
 
+type ListContext = Pick<CommandContext, 'signal' | 'emit'> & { readonly consultBrokers?: ConsultBrokers | undefined };
+
 /** Without an application named, all of them; else what is stored of that one. */
-export async function listStored(
-  store: ObjectStore,
-  choice: RepositoryChoice,
-  context: Pick<CommandContext, 'signal' | 'emit'>,
-): Promise<Listing> {
+export async function listStored(store: ObjectStore, choice: RepositoryChoice, context: ListContext): Promise<Listing> {
   if (choice.applicationId === undefined) {
     const locations = await findRepositories(store, choice, context);
     const applications: ListedApplication[] = [];
@@ -117,7 +127,7 @@ async function countStored(
 
 async function listOne(
   repository: Repository,
-  { signal }: Pick<CommandContext, 'signal'>,
+  { signal, consultBrokers }: ListContext,
 ): Promise<Pick<Extract<Listing, { kind: 'application' }>, 'snapshots' | 'tasks' | 'fences' | 'quarantines'>> {
   const listing = await listRepository(repository, { signal });
   const records = await loadRecords(repository, listing, { signal });
@@ -136,7 +146,11 @@ async function listOne(
     records.map(({ record }) => record),
     fences,
   );
-  return { snapshots, tasks: bestOfEach(newest, listing.storeTimeMs, withdrawals), fences, quarantines };
+  const offers = bestOfEach(newest, listing.storeTimeMs, withdrawals);
+  const topics = topicsOf(offers);
+  const facts = topics.size === 0 ? undefined : await consultBrokers?.(topics, { signal });
+  const tasks = offers.map((offer) => listTask(offer, facts && judgeByBrokers(offer, facts, listing.storeTimeMs)));
+  return { snapshots, tasks, fences, quarantines };
 }
 
 function listQuarantines(records: readonly EpochRecord[], fences: readonly Fence[]): readonly ListedQuarantine[] {
@@ -146,11 +160,24 @@ function listQuarantines(records: readonly EpochRecord[], fences: readonly Fence
     .sort((left, right) => compareTasks(left.task, right.task) || right.untilMs - left.untilMs);
 }
 
+type StoredOffer = TaskSummary & NewestSnapshot['name'] & { readonly lives: boolean };
+
+function judgeByBrokers(offer: StoredOffer, facts: BrokerFacts, nowMs: number): BrokerWord {
+  const age = { ...offer, ageMs: nowMs - offer.stateTimeMs };
+  const why = whyOtherHistory(offer, facts) ?? (standsAtEnd(offer, facts) ? undefined : whyDeletionsLost(age, facts));
+  return { replayRecords: replayRecords(offer, facts), why };
+}
+
+function listTask(offer: StoredOffer, word: BrokerWord | undefined): ListedTask {
+  const { task, quality, layout, stateTimeMs, sizeBytes } = offer;
+  return { task, quality, layout, stateTimeMs, sizeBytes, snapshot: formatSnapshotName(offer), word };
+}
+
 function bestOfEach(
   snapshots: readonly NewestSnapshot[],
   nowMs: number,
   withdrawals: Withdrawals,
-): readonly ListedTask[] {
+): readonly StoredOffer[] {
   const offers = snapshots
     .flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives })))
     .filter((offer) => whyWithdrawn(withdrawals, offer) === undefined);
@@ -163,12 +190,7 @@ function bestOfEach(
   };
   return [...Map.groupBy(offers, ({ task }) => task)]
     .sort(([left], [right]) => compareTasks(left, right))
-    .flatMap(([task, ofTask]): readonly ListedTask[] => {
-      const offer = best(ofTask, everything);
-      if (offer === undefined) return [];
-      const { quality, layout, stateTimeMs, sizeBytes } = offer;
-      return [{ task, quality, layout, stateTimeMs, sizeBytes, snapshot: formatSnapshotName(offer) }];
-    });
+    .flatMap(([, ofTask]) => best(ofTask, everything) ?? []);
 }
 
 function sumSizes(tasks: readonly TaskSummary[]): number {
@@ -221,16 +243,20 @@ function renderSnapshots(snapshots: readonly ListedSnapshot[], look: Look): stri
 
 function renderTasks(tasks: readonly ListedTask[], look: Look): string {
   if (tasks.length === 0) return 'no task could be restored from them\n';
+  const isAsked = tasks.some(({ word }) => word !== undefined);
   const columns = [
     { title: 'TASK' },
     { title: 'QUALITY' },
     { title: 'LAYOUT' },
     { title: 'STATE' },
     { title: 'SIZE', align: right },
+    ...(isAsked ? [{ title: 'REPLAY', align: right }] : []),
     { title: 'BEST IN' },
   ];
-  const rows = tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot }) => {
-    return [task, quality, layout, describeAge(look.nowMs - stateTimeMs), describeBytes(sizeBytes), snapshot];
+  const rows = tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot, word }) => {
+    const replay = word?.why?.reason ?? word?.replayRecords?.toLocaleString('en-US');
+    const age = describeAge(look.nowMs - stateTimeMs);
+    return [task, quality, layout, age, describeBytes(sizeBytes), ...(isAsked ? [replay] : []), snapshot];
   });
   return renderTable(columns, rows, look);
 }
@@ -271,9 +297,22 @@ export function listingJson(listing: Listing): readonly object[] {
       const { tasks = null, sizeBytes: bytes = null } = contents ?? {};
       return { kind: 'snapshot', application, lineage, snapshot, instance, time: jsonTime(timeMs), tasks, bytes };
     }),
-    ...listing.tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot }) => {
+    ...listing.tasks.map(({ task, quality, layout, stateTimeMs, sizeBytes, snapshot, word }) => {
       const stateTime = jsonTime(stateTimeMs);
-      return { kind: 'task', application, lineage, task, quality, layout, stateTime, bytes: sizeBytes, snapshot };
+      const stored = {
+        kind: 'task',
+        application,
+        lineage,
+        task,
+        quality,
+        layout,
+        stateTime,
+        bytes: sizeBytes,
+        snapshot,
+      };
+      if (word === undefined) return stored;
+      const { replayRecords = null, why } = word;
+      return { ...stored, replayRecords, reason: why?.reason ?? null, message: why?.message ?? null };
     }),
     ...listing.fences.map((fence) => ({ kind: 'fence', application, lineage, ...fenceJson(fence) })),
     ...listing.quarantines.map(({ task, layout, appVersion = null, untilMs, epochs: restores }) => {

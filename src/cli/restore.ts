@@ -16,22 +16,26 @@ const TONES: Readonly<Record<RestoredTask['decision'], Tone | undefined>> = {
 
 /** What was done, or with `isDryRun` what would be. */
 export function renderRestore(result: RestoreResult, look: Look, options: { readonly isDryRun: boolean }): string {
+  const isEstimated = result.tasks.some(({ replayRecords }) => replayRecords !== undefined);
   const columns = [
     { title: 'TASK' },
     { title: 'DECISION' },
     { title: 'QUALITY' },
     { title: 'STATE' },
     { title: 'SIZE', align: 'right' as const },
+    ...(isEstimated ? [{ title: 'REPLAY', align: 'right' as const }] : []),
     { title: 'FROM, OR WHY NOT' },
   ];
-  const rows = result.tasks.map(({ task, decision, quality, stateTimeMs, sizeBytes, snapshot, why }) => {
+  const rows = result.tasks.map(({ snapshot, why, ...task }) => {
+    const { decision, quality, stateTimeMs, sizeBytes, replayRecords } = task;
     const tone = TONES[decision];
     return [
-      task,
+      task.task,
       tone === undefined ? decision : { text: decision, tone },
       quality,
       stateTimeMs === undefined ? undefined : describeAge(look.nowMs - stateTimeMs),
       decision === 'cold' ? undefined : describeBytes(sizeBytes),
+      ...(isEstimated ? [replayRecords?.toLocaleString('en-US')] : []),
       originOf(decision, snapshot, why),
     ];
   });

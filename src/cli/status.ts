@@ -1,4 +1,4 @@
-import { describeAge, describeBytes, describeDuration } from '../base/quantity.ts';
+import { describeAge, describeBytes, describeCount, describeDuration } from '../base/quantity.ts';
 import {
   type AgentProblem,
   type AgentStatus,
@@ -153,7 +153,7 @@ const SHUTDOWNS: Readonly<Record<NonNullable<AgentStatus['previousShutdown']>, s
   none: 'none: this instance is new',
 };
 
-/** `partial 3 h ago: 9 warm, 2 cold (1 damaged, 1 too_old); 1.0 GiB in 12 s` */
+/** `partial 3 h ago: 9 warm, 2 cold (1 damaged, 1 too_old); 1.0 GiB in 12 s; 1,204 records to replay` */
 function describeRestore({ outcome, tasks, downloadedBytes, durationMs }: RestoreStatus, ago: string): string {
   const counted = (['warm', 'local', 'cold'] as const).flatMap((decision) => {
     const { length } = tasks.filter((task) => task.decision === decision);
@@ -166,7 +166,10 @@ function describeRestore({ outcome, tasks, downloadedBytes, durationMs }: Restor
   const why = [...reasons].map(([reason, { length }]) => `${length} ${reason}`).join(', ');
   const work = downloadedBytes === 0 ? '' : `; ${describeBytes(downloadedBytes)} in ${describeDuration(durationMs)}`;
   const share = counted.length === 0 ? '' : `: ${counted.join(', ')}${why === '' ? '' : ` (${why})`}`;
-  return `${outcome} ${ago}${share}${work}`;
+  const left = tasks.flatMap(({ replayRecords }) => replayRecords ?? []);
+  const records = left.reduce((sum, count) => sum + count, 0);
+  const replay = left.length === 0 ? '' : `; ${describeCount(records, 'record')} to replay`;
+  return `${outcome} ${ago}${share}${work}${replay}`;
 }
 
 interface Paragraph {

@@ -8,6 +8,7 @@ import {
   nullable,
   object,
   oneOf,
+  optional,
   text,
   time,
 } from '../base/json-codec.ts';
@@ -68,7 +69,7 @@ export interface AgentStatus {
 
 export interface AgentProblem {
   /** What area it is in; one problem of each at a time. */
-  readonly area: 'settings' | 'state-dir' | 'storage' | 'listen' | 'trial';
+  readonly area: 'settings' | 'state-dir' | 'storage' | 'listen' | 'trial' | 'brokers';
   readonly message: string;
   readonly hint: string | undefined;
   readonly sinceMs: number;
@@ -105,6 +106,8 @@ export interface RestoreStatus {
     readonly task: string;
     readonly decision: 'warm' | 'local' | 'cold';
     readonly why: Explanation | undefined;
+    /** Changelog records that were left to replay, at most; undefined where brokers did not say. */
+    readonly replayRecords?: number | undefined;
   }[];
 }
 
@@ -151,7 +154,11 @@ const restoreShape = object<RestoreStatus>({
   downloadedBytes: named('bytesDownloaded', count),
   tasks: list(
     explained(
-      object<Omit<RestoreStatus['tasks'][number], 'why'>>({ task: taskName, decision: oneOf('warm', 'local', 'cold') }),
+      object<Omit<RestoreStatus['tasks'][number], 'why'>>({
+        task: taskName,
+        decision: oneOf('warm', 'local', 'cold'),
+        replayRecords: optional(count),
+      }),
     ),
   ),
 });
@@ -168,7 +175,7 @@ const statusShape = object<AgentStatus>({
   applicationRunning: nullable(flag),
   problems: list(
     object<AgentProblem>({
-      area: oneOf('settings', 'state-dir', 'storage', 'listen', 'trial'),
+      area: oneOf('settings', 'state-dir', 'storage', 'listen', 'trial', 'brokers'),
       message: text(PROBLEM_LENGTH_MAX),
       hint: nullable(text(PROBLEM_LENGTH_MAX)),
       sinceMs: named('since', time),

@@ -46,9 +46,11 @@ export type Event =
 export const NOTICE_NAMES = [
   'application-ended',
   'application-started',
+  'brokers-unanswered',
   'filling-stopped',
   'final-awaited',
   'foreign-objects',
+  'guarantee-doubtful',
   'history-unreadable',
   'listening',
   'manifest-doubtful',

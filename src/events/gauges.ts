@@ -165,7 +165,10 @@ export const GAUGES: readonly Gauge[] = [
     name: 'warmstate_restore_replay_records',
     help: 'Changelog records that a task had still to replay after the restore; absent where brokers are not asked.',
     labels: ['task'],
-    read: () => [],
+    read: ({ status }) =>
+      (status.restore?.tasks ?? []).flatMap(({ task, replayRecords }) =>
+        replayRecords === undefined ? [] : { labels: { task }, value: replayRecords },
+      ),
   },
   {
     name: 'warmstate_previous_shutdown_info',

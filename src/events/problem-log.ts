@@ -31,4 +31,5 @@ const LEVELS: Readonly<Record<AgentProblem['area'], 'warn' | 'error'>> = {
   storage: 'warn',
   listen: 'warn',
   trial: 'error',
+  brokers: 'warn',
 };

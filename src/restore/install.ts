@@ -203,7 +203,7 @@ async function describeInstalled(
     installed.push({ ...file, inode: facts.inode, mtimeNs: facts.mtimeNs, ctimeNs: facts.ctimeNs });
   }
   const { device, inode, birthtimeNs } = directory;
-  const { task, capturedBy, quality, layout, stateTimeMs, capturedAtMs, offsets } = entry;
+  const { task, capturedBy, quality, layout, stateTimeMs, capturedAtMs, offsets, topicIds } = entry;
   return {
     task,
     device,
@@ -216,6 +216,7 @@ async function describeInstalled(
     stateTimeMs,
     capturedAtMs,
     offsets,
+    topicIds,
     files: installed,
   };
 }

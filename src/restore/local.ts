@@ -78,6 +78,7 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     task,
     verdict,
     offsets,
+    topicIds: judgement.memory.topicIds,
     unfilled: new Set([...unknown, ...findUnserved(capture, judgement, how.settings.applicationId)]),
     // Not later than now, whatever a clock that ran ahead has stamped.
     stateTimeMs: writtenMs === undefined ? undefined : Math.min(writtenMs, how.tools.clock.nowMs()) + how.storeAheadMs,

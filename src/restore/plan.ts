@@ -22,6 +22,8 @@ export interface LocalTask {
   /** What it is worth for this application; refused where nobody should go on from it. */
   readonly verdict: Verdict;
   readonly offsets: ReadonlyMap<string, bigint>;
+  /** Of the topics that it is known to be of, by an entry of this very directory. */
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
   /** Changelog partitions that its checkpoint names without an offset: these stores are still being filled. */
   readonly unfilled: ReadonlySet<string>;
   /** By the store's clock. */
@@ -31,7 +33,7 @@ export interface LocalTask {
   readonly taint: Taint | undefined;
   /** What an earlier restore installed here, while the application was not yet seen to live with it. */
   readonly onTrial: InstalledTask | undefined;
-  /** Why it must not stay: the application cannot open it or failed on it, or a fence withdrew it. */
+  /** Why it must not stay: the application cannot open it or failed on it, a fence withdrew it, or it is of other topics. */
   readonly quarantine: Explanation | undefined;
   /** In which layout an application left it; undefined where none has opened it since it was installed, or nobody can tell. */
   readonly leftIn: Layout | undefined;

@@ -5,6 +5,7 @@ import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
+import type { ConsultBrokers } from '../kafka/broker-facts.ts';
 import type { Layout } from '../repository/document.ts';
 import { type Fence, whyFenced } from '../repository/fence.ts';
 import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
@@ -29,6 +30,7 @@ import type { Guarantee } from '../streams/quality.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
 import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
 import { Adoption } from './adoption.ts';
+import { consultOn } from './broker-word.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
 import { lookAtVolume } from './local.ts';
@@ -76,6 +78,8 @@ export interface RestoreWorld {
   /** Node's, unless something is to go wrong on purpose. */
   readonly disk?: DiskOperations;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+  /** Where the user grants it. */
+  readonly consultBrokers?: ConsultBrokers | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly emit: Emit;
@@ -125,7 +129,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     survey.records.map(({ record }) => record),
     { settings, report, fences },
   );
-  const locals = await lookAtVolume(place, {
+  const found = await lookAtVolume(place, {
     recollection: { base, report, taints: findTaints(survey.records, instance) },
     settings,
     storeAheadMs,
@@ -133,15 +137,23 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     whyFenced: (state) => whyFenced(fences, state),
     ...trials,
   });
+  const offers = await findOffers(repository, survey, { ...settings, signal });
+  const brokers = await consultOn(
+    { offers, locals: found, guarantee: settings.processingGuarantee, nowMs: listing.storeTimeMs },
+    settings.isDrill ? { ...world, consultBrokers: undefined } : world, // A copy to look at is of any history.
+  );
+  const { locals } = brokers;
   const whyTooNew = objectToNewerLayout(locals);
   const terms: PlanTerms = {
     nowMs: listing.storeTimeMs,
     maxAgeMs,
-    guarantee: settings.processingGuarantee,
+    guarantee: brokers.guarantee,
+    isCurrent: brokers.isCurrent,
     layoutMax: settings.layoutMax,
     selection: settings.selection.kind === 'auto' ? { kind: 'all' } : settings.selection,
     bytesMax: await spaceFor(settings, locals),
-    objection: (offer) => whyWithdrawn(withdrawals, offer) ?? trials.whyQuarantined(offer) ?? whyTooNew(offer),
+    objection: (offer) =>
+      whyWithdrawn(withdrawals, offer) ?? trials.whyQuarantined(offer) ?? whyTooNew(offer) ?? brokers.objection(offer),
   };
   const own = new OwnRecord({
     ...world,
@@ -173,13 +185,19 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   };
   const filled =
     adoption === undefined
-      ? await restoreAll(await findOffers(repository, survey, { ...settings, signal }), { locals, terms }, carryOut)
+      ? await restoreAll(offers, { locals, terms }, carryOut)
       : await restoreChosen(adoption, { locals, terms }, carryOut);
 
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
     const { requests, receivedBytes } = world.traffic();
     const durationMs = world.clock.monotonicMs() - startedMs;
-    return { outcome: outcomeOf(tasks), tasks, bytesDownloaded: receivedBytes, requests, durationMs };
+    return {
+      outcome: outcomeOf(tasks),
+      tasks: brokers.estimate(tasks),
+      bytesDownloaded: receivedBytes,
+      requests,
+      durationMs,
+    };
   };
   if (settings.isDryRun) return resultOf(filled.tasks);
 

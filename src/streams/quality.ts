@@ -340,9 +340,8 @@ function storesOf(sight: TaskSight): ReadonlyMap<string, { readonly hasTables: b
   const stores = new Map<string, { hasTables: boolean }>();
   for (const [path, parent] of sight.parents) if (parent.kind === 'segments') stores.set(path, { hasTables: false });
   for (const database of sight.databases) {
-    stores.set(database.store, {
-      hasTables: (stores.get(database.store)?.hasTables ?? false) || database.tables.length > 0,
-    });
+    const hasTables = stores.get(database.store)?.hasTables === true || database.tables.length > 0;
+    stores.set(database.store, { hasTables });
   }
   return stores;
 }
