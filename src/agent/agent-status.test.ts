@@ -7,7 +7,7 @@ import { summarise } from '../repository/record.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { type AgentFacts, describeAgent } from './agent-status.ts';
-import type { TaskFinding } from './round.ts';
+import type { TaskFinding } from './round-parts.ts';
 import type { Glance } from './task-views.ts';
 import { WIPED } from './wipe.ts';
 

@@ -10,7 +10,7 @@ import type { Application } from './application.ts';
 import type { Epoch } from './epoch.ts';
 import type { DiskSpace } from './pin-limit.ts';
 import type { Publisher } from './publisher.ts';
-import type { TaskFinding } from './round.ts';
+import type { TaskFinding } from './round-parts.ts';
 import type { Glance, TaskViews } from './task-views.ts';
 import { WIPED } from './wipe.ts';
 

@@ -16,7 +16,8 @@ import { findPreviousEntries, findStanding, type Legacy, loadLegacy, teachTables
 import { Looks, type Regression } from './looks.ts';
 import { createMeter } from './meter.ts';
 import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
-import { Round, type RoundOrder, type RoundOutcome, type TaskFinding } from './round.ts';
+import { Round } from './round.ts';
+import type { RoundOrder, RoundOutcome, TaskFinding } from './round-parts.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { recallTrial } from './trial.ts';

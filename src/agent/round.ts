@@ -1,78 +1,24 @@
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
-import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
+import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
-import { type Withdrawals, whyNotOffered } from '../repository/withdrawals.ts';
-import type { Attempt, Leaning, RecordChange, RepositoryWriter } from '../repository/writer.ts';
+import { whyNotOffered } from '../repository/withdrawals.ts';
+import type { Attempt } from '../repository/writer.ts';
 import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { ARCHIVE_BYTES_MAX } from '../transfer/archive.ts';
 import { uploadArchives } from '../transfer/upload-archive.ts';
-import type { BrokerView } from './broker-view.ts';
 import { type EntryOrigin, makeEntry, sketchEntry } from './entry.ts';
-import type { KnownTables } from './known-tables.ts';
-import { findPreviousEntries, type Legacy } from './legacy.ts';
-import type { LookedAt, Looks } from './looks.ts';
+import { findPreviousEntries } from './legacy.ts';
+import type { LookedAt } from './looks.ts';
 import { pinnedBytesMax } from './pin-limit.ts';
 import { findUnfilled, saysSomething, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
 import { RoundBrokers } from './round-brokers.ts';
-import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
-import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
+import type { RoundOrder, RoundOutcome, RoundParts, TaskFinding } from './round-parts.ts';
+import type { SnapshotTask } from './snapshot-result.ts';
 import { type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
 import { WIPED } from './wipe.ts';
-
-/** What a round is to do. */
-export interface RoundOrder {
-  /** All that are there. */
-  readonly tasks: readonly string[];
-  /** Those to look at; what the last round found of the others still holds. */
-  readonly changed: ReadonlySet<string>;
-  /** Those that were there and that the application deleted, all at once. */
-  readonly wiped: ReadonlySet<string>;
-  /** Publishes a document even where it would say nothing, or nothing new. */
-  readonly isForced: boolean;
-  /** When to publish what was sent until then, by the steady clock: a document vouches for it. */
-  readonly lateAtMs: number;
-  /** Goes into the record together with the new document. */
-  readonly record: RecordChange;
-}
-
-export interface RoundParts {
-  readonly settings: SnapshotSettings & { readonly applicationDirectory: string };
-  readonly world: SnapshotWorld;
-  readonly writer: RepositoryWriter;
-  readonly looks: Looks;
-  readonly known: KnownTables;
-  /** With the newest document of this epoch, once there is one, as base. */
-  readonly legacy: Legacy;
-  readonly brokers: BrokerView;
-  /** Of this epoch. */
-  readonly newest: SnapshotDocument | undefined;
-  /** What the last round found. */
-  readonly before: ReadonlyMap<string, TaskFinding>;
-  /** As of the beginning of this round. */
-  readonly withdrawals: Withdrawals;
-  /** What the document is going to lean on beside the newest one of this epoch. */
-  readonly leaning: Leaning;
-}
-
-/** What a round found of one task. */
-export interface TaskFinding {
-  readonly result: SnapshotTask;
-  readonly ahead: readonly StoredFile[];
-}
-
-export interface RoundOutcome {
-  /** Undefined where nothing had changed. */
-  readonly document: SnapshotDocument | undefined;
-  readonly findings: ReadonlyMap<string, TaskFinding>;
-  readonly result: Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>;
-  /** Some tables wait for the next round. */
-  readonly isUnfinished: boolean;
-  /** Tasks whose entries were captured live while their application was exactly-once (Q7). */
-  readonly distrusted: readonly string[];
-}
 
 /** One round over all tasks: what it learns of each, until it publishes. */
 export class Round {

@@ -5,7 +5,7 @@ import { offsetsOf } from '../streams/offsets.ts';
 import type { Explanation } from '../streams/reason.ts';
 import type { Epoch } from './epoch.ts';
 import type { Look, Pulse } from './looks.ts';
-import type { TaskFinding } from './round.ts';
+import type { TaskFinding } from './round-parts.ts';
 
 /** What the last look at a task saw of it. */
 export interface Glance {
