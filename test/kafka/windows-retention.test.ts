@@ -41,7 +41,12 @@ test('Kafka Streams 4.2.2 passes over windows that have expired since the snapsh
   const name = 'expired';
   const guarantee = 'at_least_once';
   const app = await ProtectedApp.open({
-    ...{ name, version, guarantee, broker, directory, signal },
+    name,
+    version,
+    guarantee,
+    broker,
+    directory,
+    signal,
     load: LOAD,
     partitions: 2,
   });
