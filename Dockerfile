@@ -15,7 +15,7 @@ RUN npm run build && rm -rf node_modules && npm ci --omit=dev --ignore-scripts -
 # What the image gets, at its place. `warmstate` is a program of the path, as it is for `kubectl exec`: the kernel starts the base's Node for it.
 ARG NODE=/usr/local/bin/node
 RUN mkdir -p /image/opt/warmstate /image/usr/local/bin \
-  && sed -i "1s|^#!/usr/bin/env -S node|#!${NODE}|" dist/main.js && chmod 755 dist/main.js \
+  && sed -i "1s|^#!/usr/bin/env -S .*node|#!${NODE}|" dist/main.js && chmod 755 dist/main.js \
   && cp -r dist node_modules package.json /image/opt/warmstate/ \
   && ln -s /opt/warmstate/dist/main.js /image/usr/local/bin/warmstate
 COPY LICENSE /image/opt/warmstate/
@@ -30,7 +30,8 @@ LABEL org.opencontainers.image.title="warmstate" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image/ /
-ENV NODE_ENV=production
+# As the first line of the program has it, which the base may lack the means to read.
+ENV NODE_ENV=production MALLOC_ARENA_MAX=1
 WORKDIR /
 # Nobody in particular: the pod says who it is, and must be who the application is, or in its group.
 USER 65532:65532
