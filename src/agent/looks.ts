@@ -24,6 +24,7 @@ import {
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask } from '../streams/state-directory.ts';
 import { ClockWatch } from './clock-watch.ts';
+import { withoutForeignStores } from './foreign-stores.ts';
 import { findRegression } from './progress.ts';
 
 /** What one look at a task came to; what is captured is the caller's to dispose of. */
@@ -167,11 +168,11 @@ export class Looks implements AsyncDisposable {
       if (left !== undefined) this.#memories.set(task, left);
       return { kind: 'refused', why: outcome.why, judgement: undefined, capture: undefined };
     }
-    const { capture } = outcome;
     await this.#manifests.keepOnly(
       join(applicationDirectory, task),
-      capture.sight.databases.map(({ path }) => path),
+      outcome.capture.sight.databases.map(({ path }) => path),
     );
+    const capture = withoutForeignStores(outcome.capture, this.#recollection.report);
     const judgement = this.#judge(capture.sight, startedMs);
     this.#noteStanding(capture);
     this.#memories.set(task, judgement.memory);

@@ -149,11 +149,15 @@ async function expectToRun(app: ProtectedApp, next: Next): Promise<void> {
 }
 
 // Task 0_1 is 1_1 from then on, and the other way round: what was restored of it belongs to stores that it no longer has.
-test.for(['at_least_once', 'exactly_once_v2'] as const)(
-  'a release in which the tasks are numbered anew is right over what another left, and is warm the next time (4.2.2, %s)',
+test.for(
+  ['4.2.2', '4.3.1'].flatMap((version) =>
+    (['at_least_once', 'exactly_once_v2'] as const).map((guarantee) => ({ version, guarantee })),
+  ),
+)(
+  'a release in which the tasks are numbered anew is right over what another left, and is warm the next time ($version, $guarantee)',
   { timeout: TEST_MS_MAX },
-  async (guarantee) => {
-    const app = await openApp(`shifted-${guarantee}`, '4.2.2', guarantee);
+  async ({ version, guarantee }) => {
+    const app = await openApp(`shifted-${version}-${guarantee}`, version, guarantee);
     await runFirst(app);
     expect(decisions(await restoreAs(app, 'v2'))).toEqual(all('warm'));
     {
