@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Failure, isFailure } from '../../src/base/failure.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { isTaskName } from '../../src/streams/state-directory.ts';
+import { layOut } from '../support/recorded.ts';
 import { APPLICATION, listFiles, Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
 
@@ -173,6 +174,33 @@ describe('what lies on the volume', () => {
     const planned = decisions(await scenario.restore({ layoutMax: 'file' }));
     expect(planned).toEqual({ outcome: 'failed', tasks: all('cold: layout_too_new') });
     expect((await readdir(scenario.applicationDirectory)).filter(isTaskName)).toEqual([]);
+  });
+
+  test('was left by an application that could not open what 4.3 stored: nothing of that comes beside it', async () => {
+    await using scenario = await Scenario.open('4.3.1-alos-closed');
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    await layOut('4.2.2-alos-closed', scenario.stateDir);
+    for (const task of ['0_1', 'global']) await rm(join(scenario.applicationDirectory, task), { recursive: true });
+    const volume = await scenario.hashes();
+    expect(decisions(await scenario.restore({ selection: { kind: 'all' } }))).toEqual({
+      outcome: 'partial',
+      tasks: { ...all('local'), '0_1': 'cold: layout_too_new', global: 'cold: layout_too_new' },
+    });
+    expect(await scenario.hashes()).toEqual(volume);
+  });
+
+  test('was installed in the file layout and opened by nobody: what 4.3 stored may come beside it', async () => {
+    await using scenario = await Scenario.open('4.2.2-alos-closed');
+    await scenario.snapshot({ instance: 'pod-1' });
+    await scenario.loseDisk();
+    await layOut('4.3.1-alos-closed', scenario.stateDir);
+    await rm(join(scenario.applicationDirectory, '0_0'), { recursive: true });
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    await scenario.restore({ selection: { kind: 'list', tasks: ['0_0'] } });
+    const again = decisions(await scenario.restore({ selection: { kind: 'all' } }));
+    expect(again).toEqual({ outcome: 'restored', tasks: { ...all('warm'), '0_0': 'local' } });
   });
 
   test('is left alone while an application holds it', async () => {
