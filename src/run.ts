@@ -57,6 +57,7 @@ export async function runSidecar(
       bandwidthBytesPerSecond: settings.bandwidth,
       maxAgeMs: settings.maxAge,
       keepWithinMs: settings.keepWithin,
+      prunes: settings.prune === 'auto',
       terminationGracePeriodMs: settings.terminationGracePeriod,
       stateDirLimitBytes: settings.stateDirLimit,
       program,

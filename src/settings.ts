@@ -166,6 +166,12 @@ export const SETTINGS = {
     fallback: '6h',
     help: 'superseded snapshots stay this long: time for readers to finish; at least 1h',
   },
+  prune: {
+    placeholder: 'WORD',
+    decode: choice('auto', 'off'),
+    fallback: 'auto',
+    help: 'auto: one of the living instances removes what retention lets go; off: needs no right to delete',
+  },
   terminationGracePeriod: {
     placeholder: 'DURATION',
     decode: duration,
@@ -262,7 +268,7 @@ const WHICH_REPOSITORY = ['applicationId', 'lineage'] as const;
 const OF_A_POD = [
   'stateDir', 'applicationId', 'processingGuarantee', 'transactionalStores', 'destination', 'instance', 'lineage', 'appVersion', 'interval',
   'compression', 'concurrency', 'bandwidth', 'tasks', 'replicas', 'stateDirLimit', 'maxBytes', 'maxAge', 'maxLayout',
-  'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'keepWithin', 'terminationGracePeriod', 'listen', ...OF_WORK,
+  'waitForFinal', 'deadline', 'stallTimeout', 'onFailure', 'keepWithin', 'prune', 'terminationGracePeriod', 'listen', ...OF_WORK,
 ] as const;
 
 /** Which settings each command takes. A required one without a value refuses the command. */
@@ -280,7 +286,7 @@ const SETTINGS_OF = {
     required: ['applicationId', 'processingGuarantee', 'destination', 'instance', 'lineage'],
     // biome-ignore format: a list to be read as one
     optional: [
-      'stateDir', 'transactionalStores', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin',
+      'stateDir', 'transactionalStores', 'interval', 'compression', 'concurrency', 'bandwidth', 'stateDirLimit', 'maxAge', 'keepWithin', 'prune',
       'terminationGracePeriod', 'listen', ...OF_WORK,
     ],
   },

@@ -27,6 +27,8 @@ export interface AgentSettings extends SnapshotSettings {
   /** Of the pod; undefined where nobody told. */
   readonly terminationGracePeriodMs: number | undefined;
   readonly stateDirLimitBytes: number | undefined;
+  /** Whether it may collect, where that falls to it. */
+  readonly prunes: boolean;
 }
 
 /** What a snapshot needs of the world, but for the store, which may be away when the agent begins. */

@@ -53,7 +53,7 @@ export class Epoch implements AsyncDisposable {
   readonly #settings: SnapshotSettings & { readonly applicationDirectory: string };
   readonly #world: SnapshotWorld;
   readonly #writer: RepositoryWriter;
-  readonly #repository: Repository;
+  readonly repository: Repository;
   #legacy: Legacy;
   /** The newest document of this epoch. */
   #newest: SnapshotDocument | undefined;
@@ -86,7 +86,7 @@ export class Epoch implements AsyncDisposable {
         standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
       },
     );
-    this.#repository = parts.repository;
+    this.repository = parts.repository;
     this.#withdrawals = parts.withdrawals;
     this.#unnamedSinceMs = parts.withdrawals.storeTimeMs;
     const previous = findPreviousEntries(parts.legacy, {
@@ -147,6 +147,11 @@ export class Epoch implements AsyncDisposable {
     return this.#entries;
   }
 
+  /** As of the last look around. */
+  get storeTimeMs(): number {
+    return this.#withdrawals.storeTimeMs;
+  }
+
   /** What the last round found. */
   get findings(): ReadonlyMap<string, TaskFinding> {
     return this.#findings;
@@ -189,7 +194,7 @@ export class Epoch implements AsyncDisposable {
 
   /** Learns what others withdrew or found damaged meanwhile. */
   async lookAround(signal: AbortSignal): Promise<void> {
-    this.#withdrawals = await loadWithdrawals(this.#repository, { signal, known: this.#withdrawals });
+    this.#withdrawals = await loadWithdrawals(this.repository, { signal, known: this.#withdrawals });
     this.known.forgetObjects(this.#withdrawals.damagedObjects);
     this.#hasWithdrawn = this.#entries.values().some((entry) => this.#whyWithdrawn(entry) !== undefined);
   }
@@ -262,7 +267,7 @@ export class Epoch implements AsyncDisposable {
     const { random } = this.#world;
     const { program } = this.#settings;
     for (let [due] = this.#fencesDue; due !== undefined; [due] = this.#fencesDue) {
-      await writeFence(this.#repository, due, { random, program, withdrawals: this.#withdrawals, signal });
+      await writeFence(this.repository, due, { random, program, withdrawals: this.#withdrawals, signal });
       this.#fencesDue.shift();
     }
   }

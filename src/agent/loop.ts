@@ -8,7 +8,8 @@ import { assertSupportedApplication } from '../streams/state-directory.ts';
 import type { Agent, AgentSettings, AgentWorld } from './agent.ts';
 import { describeAgent } from './agent-status.ts';
 import { Application } from './application.ts';
-import type { EpochResult } from './epoch.ts';
+import type { Epoch, EpochResult } from './epoch.ts';
+import { Housekeeper } from './housekeeper.ts';
 import type { DiskSpace } from './pin-limit.ts';
 import { Publisher } from './publisher.ts';
 import { Requests } from './requests.ts';
@@ -46,12 +47,16 @@ export class Loop implements Agent {
   readonly #world: AgentWorld;
   readonly #troubles: Troubles;
   readonly #publisher: Publisher;
+  readonly #housekeeper: Housekeeper;
   readonly #views = new TaskViews();
   readonly #wake = new Wake();
   readonly #requests = new Requests();
   readonly #trialNews: TrialNews;
   /** Aborts whatever is under way: killed, or out of time. */
   readonly #ending = new AbortController();
+  /** Aborts what is no part of the end. */
+  readonly #leaving = new AbortController();
+  #housekeeping: Promise<void> | undefined;
   #isOver = false;
   #bug: { readonly error: unknown } | undefined;
   #work: Promise<void> | undefined;
@@ -78,6 +83,7 @@ export class Loop implements Agent {
     this.#world = world;
     this.#troubles = new Troubles(world.clock);
     this.#publisher = new Publisher(settings, { ...world, troubles: this.#troubles });
+    this.#housekeeper = new Housekeeper(settings, world);
     this.#trialNews = new TrialNews(
       { clock: world.clock, troubles: this.#troubles, note: (news) => this.#publisher.note(news) },
       settings.terminationGracePeriodMs ?? GRACE_MS_DEFAULT,
@@ -116,6 +122,7 @@ export class Loop implements Agent {
     } finally {
       this.#isOver = true;
       await this.#work;
+      await this.#endHousekeeping();
       await this.#publisher[Symbol.asyncDispose]();
       this.#requests.take().reject(new Failure('conflict', 'cannot take a snapshot: warmstate run has ended'));
       stopping.removeEventListener('abort', this.#wake.call);
@@ -181,11 +188,31 @@ export class Loop implements Agent {
     const signal = this.#ending.signal;
     if (due.open) this.#begin(() => this.#publisher.open(signal));
     if (due.renew) this.#publisher.beginRenewal(signal);
+    const { epoch } = this.#publisher;
+    if (epoch !== undefined) this.#keepHouse(epoch);
     const { round } = due;
     if (round !== undefined) this.#begin(() => this.#takeRound(round, {}));
     this.#roundDueMs = due.roundDueMs;
     this.#turnedAtMs = clock.nowMs();
     return due;
+  }
+
+  /** Goes on beside the turns and the rounds; not beside the end. */
+  #keepHouse(epoch: Epoch): void {
+    const signal = AbortSignal.any([this.#ending.signal, this.#leaving.signal]);
+    this.#housekeeping ??= this.#housekeeper
+      .keepHouse(epoch, signal)
+      .catch((error: unknown) => {
+        this.#bug = { error };
+      })
+      .finally(() => {
+        this.#housekeeping = undefined;
+      });
+  }
+
+  async #endHousekeeping(): Promise<void> {
+    this.#leaving.abort(new Error('the agent ends'));
+    await this.#housekeeping;
   }
 
   /** What goes on beside the turns; one thing at a time. Its Failures are noted where they happen. */
@@ -302,6 +329,7 @@ export class Loop implements Agent {
   /** The last snapshot, once the application is closed; what was published before stands if time runs out. */
   async #finish(): Promise<void> {
     this.#enter('finishing');
+    await this.#endHousekeeping();
     if (this.#troubles.has('settings')) return;
     this.#trialNews.end();
     this.#publisher.hurry();

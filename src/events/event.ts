@@ -30,6 +30,16 @@ export type Event =
       readonly reusedBytes: number;
       readonly durationMs: number;
     }
+  /** One collection is over: what it removed, what roots need and the store has not, and what is left. */
+  | {
+      readonly kind: 'prune-finished';
+      readonly documents: number;
+      readonly objects: number;
+      readonly bytes: number;
+      readonly missing: number;
+      readonly repositoryBytes: number;
+      readonly durationMs: number;
+    }
   | { readonly kind: 'phase-changed'; readonly phase: 'starting' | 'watching' | 'finishing' }
   | {
       readonly kind: 'notice';
@@ -55,9 +65,11 @@ export const NOTICE_NAMES = [
   'listening',
   'manifest-doubtful',
   'manifest-understood',
+  'objects-missing',
   'problem-appeared',
   'problem-solved',
   'progress',
+  'prune-failed',
   'record-contradicted',
   'record-not-written',
   'record-unreadable',

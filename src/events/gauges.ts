@@ -186,12 +186,6 @@ export const GAUGES: readonly Gauge[] = [
     'How long the last snapshot would take if the application ended now.',
     ({ status }) => seconds(status.finalSnapshot.estimatedMs),
   ),
-  single(
-    'warmstate_prune_last_success_timestamp_seconds',
-    'When this instance last removed what retention lets go; 0: never.',
-    () => 0,
-  ),
-  single('warmstate_repository_bytes', 'What lies in the repository; 0 before it was counted.', () => 0),
 ];
 
 function single(name: string, help: string, read: (facts: GaugeFacts) => number): Gauge {

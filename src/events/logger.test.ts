@@ -130,6 +130,7 @@ test('every name of a log line is in the documents, and none that there is not',
     'capture-retried',
     'object-uploaded',
     'phase-changed',
+    'prune-finished',
     'snapshot-finished',
     ...NOTICE_NAMES,
   ]);

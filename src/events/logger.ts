@@ -53,6 +53,16 @@ function entryOf(event: Event): Entry | undefined {
       const all = { ...named, ...facts, durationMs: Math.round(durationMs) };
       return { level, event: kind, message: `snapshot ${event.result}`, facts: all };
     }
+    case 'prune-finished': {
+      const { kind, durationMs, ...counts } = event;
+      const level = counts.documents + counts.objects + counts.missing > 0 ? 'info' : 'debug';
+      return {
+        level,
+        event: kind,
+        message: 'repository pruned',
+        facts: { ...counts, durationMs: Math.round(durationMs) },
+      };
+    }
     case 'phase-changed':
       return { level: 'info', event: event.kind, message: `phase ${event.phase}`, facts: { phase: event.phase } };
     case 'storage-request':

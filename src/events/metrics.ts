@@ -25,6 +25,16 @@ export function createMetrics(options: { readonly clock: Clock; readonly facts: 
     help: 'When the store last answered; 0 before the first time.',
     registers: [registry],
   });
+  const prunedAt = new Gauge({
+    name: 'warmstate_prune_last_success_timestamp_seconds',
+    help: 'When this instance last removed what retention lets go; 0: never.',
+    registers: [registry],
+  });
+  const repositoryBytes = new Gauge({
+    name: 'warmstate_repository_bytes',
+    help: 'What lies in the repository; 0 before this instance counted it.',
+    registers: [registry],
+  });
   const fill = GAUGES.map(({ name, help, labels, read }) => {
     const gauge = new Gauge({ name, help, labelNames: labels, registers: [registry] });
     return (facts: GaugeFacts): void => {
@@ -37,6 +47,10 @@ export function createMetrics(options: { readonly clock: Clock; readonly facts: 
   return {
     emit: (event) => {
       count(event, counters);
+      if (event.kind === 'prune-finished') {
+        prunedAt.set(options.clock.nowMs() / 1000);
+        repositoryBytes.set(event.repositoryBytes);
+      }
       const isAnswer = event.kind === 'storage-request' && (event.failure === undefined || event.failure === 'missing');
       if (isAnswer) storageAnsweredMs = options.clock.nowMs();
     },
@@ -83,6 +97,7 @@ function createCounters(registry: Registry) {
     }),
     uploadedBytes: counter('warmstate_uploaded_bytes_total', 'Bytes sent, as they lie in the store.'),
     reusedBytes: counter('warmstate_reused_bytes_total', 'Bytes of snapshots that lay in the repository already.'),
+    prunedObjects: counter('warmstate_pruned_objects_total', 'Objects that retention let go.'),
     retries: counter('warmstate_capture_retries_total', 'Captures that were made again.', ['reason']),
     requests: counter('warmstate_storage_requests_total', 'Requests to the store.', ['operation']),
     requestFailures: counter('warmstate_storage_request_failures_total', 'Requests to the store that failed.', [
@@ -94,7 +109,6 @@ function createCounters(registry: Registry) {
       buckets: REQUEST_BUCKETS,
     }),
   };
-  counter('warmstate_pruned_objects_total', 'Objects that retention let go.');
   for (const trigger of TRIGGERS) {
     counters.snapshotDuration.zero({ trigger });
     for (const result of RESULTS) counters.snapshots.inc({ trigger, result }, 0);
@@ -117,6 +131,9 @@ function count(event: Event, counters: Counters): void {
       counters.reusedBytes.inc(reusedBytes);
       return;
     }
+    case 'prune-finished':
+      counters.prunedObjects.inc(event.documents + event.objects);
+      return;
     case 'object-uploaded':
       counters.uploadedBytes.inc(event.storedBytes);
       return;

@@ -43,7 +43,7 @@ export interface CollectOptions extends StoreOptions {
   readonly random: Random;
 }
 
-const DOCUMENTS_AT_ONCE = 4;
+const DOCUMENTS_AT_ONCE = 2;
 const REQUESTS_AT_ONCE = 16;
 /** A store's `LastModified` and `Date` are of the same clock, but for rounding and the time that a request takes. */
 const CLOCK_DIFFERENCE_MS_MAX = 60_000;

@@ -79,6 +79,7 @@ export class AgentScenario implements AsyncDisposable {
         bandwidthBytesPerSecond: 2 ** 30,
         terminationGracePeriodMs: undefined,
         stateDirLimitBytes: undefined,
+        prunes: false,
         ...choices.settings,
       },
       {
