@@ -1,6 +1,6 @@
 /**
  * A state of 1 GiB to a bucket and back, by warmstate and by what else people use, in one run: the same data, the same
- * server on loopback, rounds interleaved. `npm run bench:storage`, with `-- --rounds N` (3).
+ * server on loopback, rounds interleaved. `npm run bench:storage`; `-- --help` says with what.
  *
  * The kernel counts CPU and memory of the clients, the server's log their requests. Every tree that came back is compared.
  */
@@ -25,15 +25,28 @@ interface Measured extends Cost {
 
 const FREE_BYTES_MIN = 14 * 2 ** 30;
 
+const HELP = `npm run bench:storage -- [--rounds N] [--tasks N] [--only NAME,NAME]
+
+--rounds N        each tool once in each round (3)
+--tasks N         of 256 MiB each (4)
+--only NAME,NAME  only tools whose names begin so, of warmstate, curl, AWS SDK, s5cmd, rclone, aws-cli and restic (all);
+                  curl fetches what warmstate stored, so not without it
+
+WARMSTATE_BENCH_DIR is where it all lies (the directory for temporary files).
+`;
+
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
-    /** Of 256 MiB each. */
     tasks: { type: 'string', default: '4' },
-    /** Only those whose name begins so; all if left out. */
     only: { type: 'string', default: '' },
+    help: { type: 'boolean', default: false },
   },
 });
+if (values.help) {
+  print(HELP);
+  process.exit();
+}
 const parent = process.env['WARMSTATE_BENCH_DIR'] ?? tmpdir();
 const { bavail, bsize } = await statfs(parent);
 if (bavail * bsize < FREE_BYTES_MIN) throw new Error(`${parent} has too little room: set WARMSTATE_BENCH_DIR`);
@@ -60,7 +73,7 @@ async function runRounds(
     await gateway.makeBucket(bucket);
     const place = { gateway, bucket, scratch: directory, stateDir, peers };
     const everyTool = toolsFor(place);
-    const tools = everyTool.filter(({ name }) => name.startsWith(values.only));
+    const tools = everyTool.filter(({ name }) => values.only.split(',').some((begin) => name.startsWith(begin)));
     // Each is first once in a while.
     const turn = [...tools.slice(round % tools.length), ...tools.slice(0, round % tools.length)];
     const of = (tool: Tool, phase: Phase) => async (command: CommandLine) => {

@@ -1,4 +1,4 @@
-import { chmod, readdir } from 'node:fs/promises';
+import { chmod, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -43,6 +43,7 @@ test('the image says what it is, runs as nobody in particular and needs no shell
     Entrypoint: ['/usr/local/bin/warmstate'],
     StopSignal: 'SIGTERM',
     WorkingDir: '/',
+    Env: expect.arrayContaining(['MALLOC_ARENA_MAX=1']),
     Labels: {
       'org.opencontainers.image.title': 'warmstate',
       'org.opencontainers.image.licenses': packageJson.license,
@@ -65,6 +66,12 @@ test('it holds the program and nothing that only its making needs', async () => 
   expect((await readdir(join(container.root, 'opt/warmstate/dist'))).filter((name) => name.includes('test'))).toEqual(
     [],
   );
+});
+
+test('its program is started by the Node of the base, with as little memory as it can do with', async () => {
+  await using container = await Container.open();
+  const program = await readFile(join(container.root, 'opt/warmstate/dist/main.js'), 'utf8');
+  expect(program.split('\n')[0]).toBe('#!/usr/local/bin/node --max-semi-space-size=2');
 });
 
 test('it does the main job as its own user, and writes nothing but the state and the repository', async () => {
