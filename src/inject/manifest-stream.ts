@@ -10,6 +10,7 @@ import {
   parseDocument,
   type Tags,
   type YAMLMap,
+  type YAMLParseError,
   type YAMLSeq,
 } from 'yaml';
 import { Failure, messageOf } from '../base/failure.ts';
@@ -38,12 +39,7 @@ function pairsOf(parts: readonly string[]): readonly (readonly [string, string])
 }
 
 function parse(head: string, body: string): Manifest {
-  // YAML 1.1, as Kubernetes reads it: `0644` is octal and `yes` is true.
-  const document = parseDocument(body, {
-    version: '1.1',
-    customTags: (tags) => tags.flatMap(keepSource),
-    logLevel: 'error',
-  });
+  const document = parseLeniently(body);
   const [error] = document.errors;
   if (error !== undefined) throw unreadable(error);
   try {
@@ -52,6 +48,41 @@ function parse(head: string, body: string): Manifest {
     throw unreadable(error);
   }
 }
+
+/** YAML 1.1, as Kubernetes reads it: `0644` is octal and `yes` is true. */
+function parseLeniently(text: string): Document {
+  const document = parseDocument(text, {
+    version: '1.1',
+    customTags: (tags) => tags.flatMap(keepSource),
+    logLevel: 'error',
+  });
+  const [error] = document.errors;
+  const indented = error === undefined ? undefined : indentQuoted(text, error);
+  return indented === undefined ? document : parseLeniently(indented);
+}
+
+/**
+ * Charts fill quotes with lines that begin at the margin, and Kubernetes' parser (go-yaml) takes them. Their indentation has
+ * no meaning inside of quotes. Undefined where this is not the error, or there is nothing left to indent.
+ */
+function indentQuoted(text: string, { code, message, linePos }: YAMLParseError): string | undefined {
+  const quote = code === 'MISSING_CHAR' ? /^Missing closing (['"])quote/.exec(message)?.[1] : undefined;
+  const line = linePos?.[0].line;
+  if (quote === undefined || line === undefined) return undefined;
+  const lines = text.split('\n');
+  const end = lines.findIndex((each, index) => index >= line && CLOSING[quote]?.test(each) === true);
+  const margin = ' '.repeat((/^[ -]*/.exec(lines[line - 1] ?? '')?.[0].length ?? 0) + 2);
+  const indented = lines.map((each, index) =>
+    index < line || index > end || each.trim() === '' || each.startsWith(margin) ? each : margin + each.trimStart(),
+  );
+  return end < 0 || indented.join('\n') === text ? undefined : indented.join('\n');
+}
+
+/** In single quotes two of them are one, in double ones a backslash takes its meaning. */
+const CLOSING: Readonly<Record<string, RegExp>> = {
+  "'": /^(?:[^']|'')*'(?!')/,
+  '"': /^(?:[^"\\]|\\.)*"/,
+};
 
 /** Numbers are written as they were, `1.10` and `12345678901234567890` too. Times are texts. */
 function keepSource(tag: Tags[number]): Tags {

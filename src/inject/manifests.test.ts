@@ -637,6 +637,16 @@ spec:
     expect(parse(folded).metadata.text).toBe(parse(text.replace('  text: |-', '  text: >-')).metadata.text);
   });
 
+  test('may have quotes whose lines begin at the margin, as charts make them and Kubernetes reads them', () => {
+    const quoted = (quote: string): string => `${quote}-Da=b\n-Dit${quote === "'" ? "''" : '\\"'}s\n\n     c\n${quote}`;
+    const env = `{name: KAFKA_APPLICATION_ID, value: a}]\n        args:\n        - ${quoted('"')}\n        - ${quoted("'")}\n        ports: [`;
+    const args = part(injected(workload({ env })).text, ...POD, 'containers', 0, 'args');
+    expect(args).toEqual(['-Da=b -Dit"s\nc ', "-Da=b -Dit's\nc "]);
+    const other = workload({ env }).replaceAll('orders', 'other').replace('KAFKA_APPLICATION_ID', 'KAFKA_NOTHING');
+    const kept = injected(`${other}---\n${kafka}`).text;
+    expect(kept.startsWith(`${other}---\n`)).toBe(true);
+  });
+
   test('keeps the line ends of Windows', () => {
     const { text } = injected(workload().replaceAll('\n', '\r\n'));
     expect(text.split('\n').filter((line) => line !== '' && !line.endsWith('\r'))).toEqual([]);
@@ -665,6 +675,7 @@ spec:
 
   test.each([
     ['that is no YAML', 'a: [', /^cannot read the manifest: /],
+    ['with a quote that never ends', "a: 'b\nc: d\n", /^cannot read the manifest: Missing closing 'quote/],
     [
       'whose template is an alias',
       `x: &t {spec: {containers: [{name: a, env: [{name: APPLICATION_ID, value: a}]}]}}\nkind: Deployment\nmetadata: {name: d}\nspec: {template: *t}\n`,

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { cleanManifests, injectManifests } from '../../src/inject/manifests.ts';
+import { treeAt, treesAt } from '../../src/inject/tree.ts';
 import { podShape } from '../support/pod-shape.ts';
+import { warmstate } from '../support/warmstate.ts';
 
 const OPTIONS = {
   image: 'registry.example/warmstate:0.1.0',
@@ -31,6 +33,27 @@ test.each(['statefulset', 'deployment'])(
   (kind) => {
     const injected = injectManifests(read(`kustomize/example/${kind}.yaml`), OPTIONS);
     expect(podShape(parse(injected.text))).toEqual(podShape(parse(read(`${kind}.yaml`))));
+  },
+);
+
+test.each(['statefulset', 'deployment'])(
+  'the settings of the %s to paste are settings that can be used',
+  async (kind) => {
+    const pod = treeAt(podShape(parse(read(`${kind}.yaml`))));
+    const environments = treesAt(pod, 'initContainers').map((container) => treeAt(container, 'environment'));
+    expect(environments).toHaveLength(2);
+    for (const environment of environments) {
+      const values = Object.entries(environment).map(([name, value]) => [
+        name,
+        typeof value === 'string' ? value : 'asked',
+      ]);
+      const { code, stdout, stderr } = await warmstate(['config', '--output', 'json'], {
+        env: Object.fromEntries(values),
+      });
+      const { settings } = JSON.parse(stdout);
+      const set = settings.filter(({ origin }: { origin: string }) => origin === 'environment');
+      expect([code, stderr, set.length]).toEqual([0, '', values.length]);
+    }
   },
 );
 
