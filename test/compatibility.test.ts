@@ -45,8 +45,8 @@ describe('what a user gets', () => {
   });
 
   test.for([
-    ['3.9.2', killed('since-the-close'), '**warm as of its last checkpoint** | **warm as of the last close**'],
-    ['4.3.1', killed('since-the-close'), '**warm as of its last flush** | **warm as of the last close**'],
+    ['3.9.2', killed('since-the-close'), '**warm as of the last checkpoint** | **warm as of the last close**'],
+    ['4.3.1', killed('since-the-close'), '**warm as of the last flush** | **warm as of the last close**'],
     ['4.3.1', killed('as-closed', 'clean'), '**warm as of the last close** | **warm as of the last close**'],
     ['4.0.2', killed('as-closed', null), '**cold** | **warm as of the last close**'],
   ] as const)(
@@ -64,7 +64,7 @@ describe('what a user gets', () => {
       { ...SEEN, task: '1_0', decision: 'warm' },
     ] as const;
     const row = rowOf([resultOf('3.9.2/at_least_once/killed', { installed: [...installed] })], '3.9.2 |');
-    expect(row).toContain('1 of 3 **warm as of its last checkpoint**, 2 of 3 **warm as of the last close**');
+    expect(row).toContain('1 of 3 **warm as of the last checkpoint**, 2 of 3 **warm as of the last close**');
   });
 
   test('hides nothing that was wrong', () => {

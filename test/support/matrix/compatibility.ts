@@ -50,14 +50,16 @@ const INTRODUCTION = [
 ] as const;
 
 const LEGEND = [
-  '- **as of the close**: what the application had when it closed. It replays what others wrote since, which is nothing.',
-  '- **as of its last checkpoint**: Kafka Streams up to 4.2 writes one after 10,000 changelog records of a task; `run` publishes it within',
-  '  `--interval` (5 minutes). Older than both together the state of a busy task is not; a task with less to do has less to replay.',
-  '- **as of its last flush**: Kafka Streams from 4.3 on writes offsets with the data when a write buffer (16 MB by default) is full, or at a close.',
-  '  Stores that never fill one are as old as the last clean close.',
-  '- **as of the last close**: nothing newer can be trusted. What the application did since its last clean close is replayed, and where that was',
-  '  longer ago than `--max-age` (23 hours), the task starts cold.',
-  '- **cold**: nothing is restored; the changelog is replayed from its beginning, as without warmstate.',
+  'Counted are the tasks that have an owner; the global table is a full copy in every instance, and any will do.',
+  '',
+  '- **as of the close**: what the application had when it closed. Only what others wrote since is replayed.',
+  '- **as of the last checkpoint**: Kafka Streams up to 4.2 writes one after 10,000 changelog records of a task, and `run` publishes it within',
+  '  `--interval` (5 minutes). A task that gets fewer stays as of the last close, and has at most so many to replay.',
+  '- **as of the last flush**: Kafka Streams from 4.3 on writes offsets together with the data, when a write buffer (16 MB by default) is full or',
+  '  the store is closed. A store that never fills one stays as of the last close, and so do tasks with windows or sessions.',
+  '- **as of the last close**: nothing newer is there, or nothing newer can be trusted. What the application did since its last clean close is',
+  '  replayed. Where that is longer ago than `--max-age` (23 hours), or never was, the task starts cold.',
+  '- **cold**: nothing is restored, and the changelog is replayed from its beginning, as without warmstate.',
   '',
   'After a kill warmstate lives on in its container and takes what lies on the disk then; of a lost node only what `run` had published',
   'before is left. Stores in memory are replayed in full in every case.',
@@ -81,11 +83,11 @@ function promisesOf(line: Line, find: Find): readonly string[] {
   ];
 }
 
-/** What the tasks have, the most first: `2 warm as of its last checkpoint, 2 warm as of the last close`. */
+/** What the tasks have, the most first: `2 of 4 warm as of the last checkpoint, 2 of 4 warm as of the last close`. */
 function promise(line: Line, tasks: readonly TaskSeen[] | undefined, closed: string): string {
   if (tasks === undefined) return 'not run';
   const later =
-    closed === 'as of its close' ? closed : isFileLayout(line) ? 'as of its last checkpoint' : 'as of its last flush';
+    closed === 'as of its close' ? closed : isFileLayout(line) ? 'as of the last checkpoint' : 'as of the last flush';
   const words = tasks.map((task) => {
     if (task.quality === null || task.state === 'none') return 'cold';
     return `warm ${task.state === 'since-the-close' ? later : closed}`;
