@@ -265,14 +265,16 @@ describe('the state', () => {
     expect(part(text, ...SIDECAR, 'volumeMounts')).toEqual([{ ...mount, readOnly: true }]);
   });
 
-  test('on an emptyDir stays there, mounted as the application mounts it', () => {
+  test('on an emptyDir stays there, mounted where it lies: the directory below the mount is made by that', () => {
     const container =
       'volumeMounts: [{name: other, mountPath: /data/x}, {name: vol, mountPath: /data, subPath: s}, {name: root, mountPath: /}]';
     const pod =
       'volumes: [{name: vol, emptyDir: {sizeLimit: 20Gi}}, {name: other, emptyDir: {}}, {name: root, emptyDir: {}}]';
     const env = '{name: APPLICATION_ID, value: orders}, {name: STATE_DIR, value: /data/streams}';
     const { text } = injected(workload({ container, pod, env }));
-    expect(part(text, ...RESTORE, 'volumeMounts')).toEqual([{ name: 'vol', mountPath: '/data', subPath: 's' }]);
+    expect(part(text, ...RESTORE, 'volumeMounts')).toEqual([
+      { name: 'vol', mountPath: '/data/streams', subPath: 's/streams' },
+    ]);
     expect(settingsOf(text)).toMatchObject({ STATE_DIR: '/data/streams', STATE_DIR_LIMIT: '20Gi' });
     expect(part(text, ...TEMPLATE, 'metadata', 'annotations')).toMatchObject({
       'cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes': 'vol',

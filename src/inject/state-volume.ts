@@ -10,7 +10,10 @@ export interface StateVolume {
    * outlives it.
    */
   readonly kind: 'missing' | 'scratch' | 'persistent';
-  /** What mounts it as the application does. */
+  /**
+   * What mounts it where the state is, which may be below where the application mounts it: then the directory is made with
+   * the mount, and warmstate sees nothing beside it.
+   */
   readonly mount: Tree;
   /** Of an emptyDir. */
   readonly sizeLimit: unknown;
@@ -31,10 +34,11 @@ export function findStateVolume(spec: Tree, container: Tree, where: StatePlace):
   if (mount['readOnly'] === true) throw unusable(stateDir, `the volume ${name}, which is mounted read-only`);
   if (mount['subPathExpr'] !== undefined) throw unusable(stateDir, `a subPathExpr of the volume ${name}`);
   const volume = named(treesAt(spec, 'volumes'), name);
-  const subPath = textAt(mount, 'subPath');
+  const below = posix.relative(textAt(mount, 'mountPath') ?? '', stateDir);
+  const subPath = posix.join(textAt(mount, 'subPath') ?? '', below);
   const found = {
     name,
-    mount: { name, mountPath: textAt(mount, 'mountPath'), ...(subPath === undefined ? {} : { subPath }) },
+    mount: { name, mountPath: stateDir, ...(subPath === '.' ? {} : { subPath }) },
     sizeLimit: at(volume, ['emptyDir', 'sizeLimit']),
     isInMemory: textAt(volume, 'emptyDir', 'medium') === 'Memory',
   };
