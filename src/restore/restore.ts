@@ -38,6 +38,7 @@ import { OwnRecord } from './own-record.ts';
 import { type CarryOut, restoreAll, restoreChosen } from './passes.ts';
 import { type LocalTask, type OfferedEntry, objectToNewerLayout, type PlanTerms, type TaskPlan } from './plan.ts';
 import { leaveReport } from './report.ts';
+import { openSharedDisk } from './shared-disk.ts';
 import { removeLeftStaging } from './staging.ts';
 import { type Survey, takeSurvey } from './survey.ts';
 
@@ -75,7 +76,7 @@ export interface RestoreWorld {
   readonly store: ObjectStore;
   readonly traffic: () => Traffic;
   readonly files: FileAccess;
-  /** Node's, unless something is to go wrong on purpose. */
+  /** The real one, unless something is to go wrong on purpose. */
   readonly disk?: DiskOperations;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
   /** Where the user grants it. */
@@ -99,7 +100,8 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   assertSupportedApplication(settings.applicationId);
   const startedMs = world.clock.monotonicMs();
   const place = await openPlace(settings, world);
-  const { signal, disk = nodeDisk } = world;
+  const { signal } = world;
+  const disk = world.disk ?? (await openSharedDisk(settings.stateDir));
   if (!settings.isDryRun) {
     const tools = { disk, random: world.random };
     await unlessUnavailable('tidy up', world, () => removeLeftStaging(settings.stateDir, tools));
