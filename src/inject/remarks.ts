@@ -107,7 +107,7 @@ function judgeUser({ spec, application, volume }: RemarkFacts): readonly Remark[
   const mend =
     'set runAsUser, runAsGroup and fsGroup in the securityContext of the pod, unless the platform does (OpenShift)';
   if (uid === undefined) {
-    const danger = 'nothing says as which user the application runs: it could be unable to change what restore writes';
+    const danger = 'nothing says as which user the application runs: warmstate could be unable to read its state';
     return [warn(`${danger}; ${mend}`)];
   }
   // An emptyDir without a group is open to everybody.
