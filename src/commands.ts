@@ -106,13 +106,13 @@ export function composeCommands(program: string): Commands {
     verify: {
       run: async (settings, context) => {
         const { store } = await connect(settings, context);
-        const { operands, emit, signal, print, look } = context;
+        const { operands, random, emit, signal, print, look } = context;
         const names = operands.map(parseSnapshotName);
         const repository = await openOnlyRepository(store, settings, context);
         if (repository === undefined && operands[0] !== undefined) {
           throw new Failure('missing', `cannot verify ${operands[0]}: nothing is stored yet`);
         }
-        const options = { names, concurrency: settings.concurrency, emit, signal };
+        const options = { names, concurrency: settings.concurrency, program, random, emit, signal };
         const nothing = { snapshots: 0, objects: 0, bytes: 0, problems: [] };
         const result = repository === undefined ? nothing : await verify(repository, options);
         print(settings.output === 'json' ? jsonLine(verifyJson(result)) : renderVerify(result, look()));

@@ -17,7 +17,7 @@ import {
   readObject,
 } from './repository.ts';
 import { isPastUse, type KeepReason, type ListedRecord, planRetention, type RetentionPlan } from './retention.ts';
-import { loadWithdrawals, type Withdrawals, writeDamage } from './withdrawals.ts';
+import { loadWithdrawals, tellDamage, type Withdrawals } from './withdrawals.ts';
 
 /** What one collection came to, or would come to. */
 export interface Collection {
@@ -336,10 +336,9 @@ async function tellMissing(
   missing: readonly string[],
   how: CollectOptions & { readonly withdrawals: Withdrawals; readonly plan: RetentionPlan },
 ): Promise<void> {
-  const { withdrawals, plan, epoch, program: writer, signal } = how;
+  const { withdrawals, plan, signal } = how;
   const news = new Set(missing.filter((key) => !withdrawals.damagedObjects.has(key)));
   if (news.size === 0) return;
-  const own = withdrawals.damage.find((report) => report.epoch === epoch);
   const objects = new Set<string>();
   const entries = new Map<string, DamagedEntry>();
   // Read again: a document that is gone by now needs nothing any more.
@@ -355,14 +354,6 @@ async function tellMissing(
       if (isDamaged) entries.set(`${task} ${capturedBy}`, { task, capturedBy });
     }
   }
-  if (objects.size === 0) return;
   const found = [...objects].sort().map((key) => ({ key, problem: 'missing' as const }));
-  const report = {
-    epoch,
-    writer,
-    timeMs: withdrawals.storeTimeMs,
-    objects: [...(own?.objects ?? []), ...found],
-    entries: [...(own?.entries ?? []), ...entries.values()],
-  };
-  await writeDamage(repository, report, { signal });
+  await tellDamage(repository, { objects: found, entries: [...entries.values()] }, how);
 }

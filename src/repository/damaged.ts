@@ -28,6 +28,11 @@ export interface DamagedEntry {
   readonly capturedBy: string;
 }
 
+/** What reading an object came to. */
+export function damagedObject(key: string, { kind }: Pick<Failure, 'kind'>): DamagedObject {
+  return { key, problem: kind === 'missing' ? 'missing' : 'wrong' };
+}
+
 /** JSON, read by people. Failure `invalid` for what `decodeDamageReport` would refuse. */
 export function encodeDamageReport(report: DamageReport): Uint8Array {
   return encodeText(report, FORMAT, `the damage that ${report.epoch} found`);

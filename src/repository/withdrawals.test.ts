@@ -8,9 +8,10 @@ import { openRepository, type Repository } from './repository.ts';
 import {
   findDamaged,
   loadWithdrawals,
+  NOTHING_WITHDRAWN,
+  tellDamage,
   type Withdrawals,
   whyWithdrawn,
-  writeDamage,
   writeFence,
 } from './withdrawals.ts';
 
@@ -95,17 +96,15 @@ describe('a fence', () => {
 
 describe('a report of damage', () => {
   const key = SAMPLE_KEYS.data(SAMPLE_NAME, 2);
-  const report = {
-    epoch: SAMPLE_EPOCH,
-    writer: 'warmstate test',
-    timeMs: 1,
+  const found = {
     objects: [{ key, problem: 'missing' }],
     entries: [{ task: '0_3', capturedBy: `${SAMPLE_EPOCH}/12` }],
   } as const;
+  const how = { epoch: SAMPLE_EPOCH, program: 'warmstate test', withdrawals: NOTHING_WITHDRAWN, signal };
 
   test('withdraws the entries it names, and every one that needs what it names', async () => {
     const { repository } = await openWorld();
-    await writeDamage(repository, report, { signal });
+    await tellDamage(repository, found, how);
     const withdrawals = await loadWithdrawals(repository, { signal });
     expect(whyWithdrawn(withdrawals, offerOf(0))?.reason).toBe('damaged');
     expect(whyWithdrawn(withdrawals, { ...offerOf(0), task: '0_4' })).toBeUndefined();
@@ -122,17 +121,23 @@ describe('a report of damage', () => {
 
   test('is read again only where it was written again', async () => {
     const { store, repository } = await openWorld();
-    await writeDamage(repository, report, { signal });
+    await tellDamage(repository, found, how);
     const first = await loadWithdrawals(repository, { signal });
     const gets = (): number => store.log.filter((line) => line.startsWith('get')).length;
     const before = gets();
     const second = await loadWithdrawals(repository, { signal, known: first });
     expect([gets(), second.damagedObjects.size]).toEqual([before, 1]);
-    const more = {
-      ...report,
-      objects: [...report.objects, { key: SAMPLE_KEYS.data(SAMPLE_NAME, 3), problem: 'wrong' as const }],
-    };
-    await writeDamage(repository, more, { signal });
+    const more = { objects: [{ key: SAMPLE_KEYS.data(SAMPLE_NAME, 3), problem: 'wrong' }], entries: [] } as const;
+    await tellDamage(repository, more, { ...how, withdrawals: second });
     expect((await loadWithdrawals(repository, { signal, known: second })).damagedObjects.size).toBe(2);
+  });
+
+  test('is not written where all of it was told already, by whomever', async () => {
+    const { store, repository } = await openWorld();
+    await tellDamage(repository, found, how);
+    const withdrawals = await loadWithdrawals(repository, { signal });
+    store.log.length = 0;
+    await tellDamage(repository, found, { ...how, epoch: '1763854560999-verify-a1b2', withdrawals });
+    expect(store.log).toEqual([]);
   });
 });

@@ -137,15 +137,30 @@ export async function writeFence(
   return put;
 }
 
-/** Says what one epoch found damaged; written again by it where it finds more. */
-export async function writeDamage(
+/**
+ * Says what one epoch found damaged, in addition to what it said before; nothing where all of it was told already,
+ * by whomever.
+ */
+export async function tellDamage(
   { store, keys }: Repository,
-  report: Omit<DamageReport, 'application' | 'lineage'>,
-  { signal }: StoreOptions,
+  found: Pick<DamageReport, 'objects' | 'entries'>,
+  how: StoreOptions & { readonly epoch: string; readonly program: string; readonly withdrawals: Withdrawals },
 ): Promise<void> {
+  const { withdrawals, epoch, program: writer, signal } = how;
+  const news = found.objects.filter(({ key }) => !withdrawals.damagedObjects.has(key));
+  if (news.length === 0) return;
+  const before = withdrawals.damage.find((report) => report.epoch === epoch);
   const { application, lineage } = keys;
-  const bytes = encodeDamageReport({ application, lineage, ...report });
-  await store.put(keys.damaged(report.epoch), bytesBody(bytes), { signal });
+  const report: DamageReport = {
+    application,
+    lineage,
+    epoch,
+    writer,
+    timeMs: withdrawals.storeTimeMs,
+    objects: [...(before?.objects ?? []), ...news],
+    entries: [...(before?.entries ?? []), ...found.entries],
+  };
+  await store.put(keys.damaged(epoch), bytesBody(encodeDamageReport(report)), { signal });
 }
 
 async function readWithdrawal(

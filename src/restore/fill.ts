@@ -7,12 +7,14 @@ import { formatSnapshotName, type SnapshotName } from '../repository/keys.ts';
 import { summarise } from '../repository/record.ts';
 import { documentsOf, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
 import type { InstalledTask, RestoredTask } from '../repository/restore-result.ts';
+import { findDamaged, type Withdrawals } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
 import { compareTasks } from '../streams/state-directory.ts';
 import { downloadFiles } from '../transfer/download.ts';
 import { diskSink, type PlacedFile } from '../transfer/sink.ts';
+import type { Doubts } from './damage.ts';
 import { type DiskOperations, onDisk } from './disk.ts';
 import { type InstallTools, installTask, reuseLocalFiles } from './install.ts';
 import { type LocalTask, type OfferedEntry, type PlanTerms, planRestore, type TaskPlan, withoutOffer } from './plan.ts';
@@ -24,6 +26,9 @@ export interface FillParts {
   readonly offers: readonly OfferedEntry[];
   readonly locals: readonly LocalTask[];
   readonly terms: PlanTerms;
+  readonly withdrawals: Withdrawals;
+  /** Takes every object that seems missing or wrong. */
+  readonly doubts: Doubts;
   /** What to add to our clock for the store's. */
   readonly storeAheadMs: number;
   readonly place: { readonly applicationDirectory: string };
@@ -185,9 +190,12 @@ class Work {
           left.set(item.task, files);
           if (files === 0) await finishTask(item.task);
         },
-        reject: ({ task }, { failure }) => {
+        reject: ({ task, file }, { key, failure }) => {
           const plan = chosen.get(task)?.plan;
-          if (plan !== undefined) this.#noteDamage(task, plan.offer.capturedBy, failure);
+          if (plan === undefined) return;
+          const { capturedBy } = plan.offer;
+          if (key !== undefined) this.#parts.doubts.add(key, { file, task, capturedBy });
+          this.#noteDamage(task, capturedBy, failure);
         },
       },
     );
@@ -239,8 +247,14 @@ class Work {
       if (entry === undefined) {
         const message = `the snapshot ${name} has no entry of ${plan.task}, though its record says so`;
         this.#noteDamage(plan.task, name, { message });
-      } else if (isAsOffered(entry, plan.offer)) return entry;
-      else this.#correctOffer(plan.offer, entry);
+      } else if (!isAsOffered(entry, plan.offer)) this.#correctOffer(plan.offer, entry);
+      else {
+        // Others found it damaged, and could not know of every entry that needs it.
+        const damaged = findDamaged(this.#parts.withdrawals, entry);
+        if (damaged === undefined) return entry;
+        const message = `${damaged.path} needs ${damaged.key}, which is missing or wrong`;
+        this.#noteDamage(plan.task, plan.offer.capturedBy, { message });
+      }
     } catch (error) {
       if (!isFailure(error, 'missing', 'corrupt', 'invalid')) throw error;
       this.#noteDamage(plan.task, name, error);

@@ -22,7 +22,7 @@ import {
 } from '../repository/repository.ts';
 import type { InstalledTask, RestoredTask, RestoreReport, RestoreResult } from '../repository/restore-result.ts';
 import { findQuarantines, tasksOnTrial, whyQuarantined } from '../repository/trial.ts';
-import { loadWithdrawals, NOTHING_WITHDRAWN, whyWithdrawn } from '../repository/withdrawals.ts';
+import { loadWithdrawals, NOTHING_WITHDRAWN, tellDamage, whyWithdrawn } from '../repository/withdrawals.ts';
 import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
@@ -31,6 +31,7 @@ import type { Explanation, Reason } from '../streams/reason.ts';
 import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
 import { Adoption } from './adoption.ts';
 import { consultOn } from './broker-word.ts';
+import { Doubts } from './damage.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
 import { lookAtVolume } from './local.ts';
@@ -178,12 +179,14 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
         onFailure: (what, error) => noteLeftOut(what, error, world),
       })
     : undefined;
+  const doubts = new Doubts();
   const carryOut: CarryOut = async (plans, by) => {
     if (settings.isDryRun) return { tasks: plans.map(describePlan), installed: [], cleared: [] };
     if (!settings.isDrill && !own.isShown && hasSomethingOnTrial(plans, locals)) {
       await own.claim('show this restore in the repository', adoption?.claims ?? []);
     }
-    return fill(plans, { ...by, repository, listing, locals, storeAheadMs, place, settings, tools });
+    const parts = { ...by, repository, listing, locals, withdrawals, doubts, storeAheadMs, place, settings, tools };
+    return fill(plans, parts);
   };
   const filled =
     adoption === undefined
@@ -203,6 +206,13 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   };
   if (settings.isDryRun) return resultOf(filled.tasks);
 
+  if (!settings.isDrill && !signal.aborted) {
+    const { concurrency, program } = settings;
+    await unlessUnavailable('say in the repository what is damaged', world, async () => {
+      const found = await doubts.confirm({ store: world.store, concurrency, signal });
+      await tellDamage(repository, found, { epoch: own.epoch, program, withdrawals, signal });
+    });
+  }
   const staying = locals.filter(({ task }) => !filled.cleared.includes(task));
   if (own.isShown) {
     const installed = onTrialNow(filled.installed, staying);

@@ -1,16 +1,18 @@
+import type { Random } from '../base/clock.ts';
 import { type Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { Emit } from '../events/event.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { type Fence, stemsFrom, whyFenced } from '../repository/fence.ts';
-import { formatSnapshotName, type SnapshotName } from '../repository/keys.ts';
+import { createEpoch, formatSnapshotName, type SnapshotName } from '../repository/keys.ts';
 import { listRepository, loadDocument, newestSnapshots, type Repository } from '../repository/repository.ts';
-import { loadWithdrawals } from '../repository/withdrawals.ts';
+import { loadWithdrawals, tellDamage, type Withdrawals } from '../repository/withdrawals.ts';
 import { blobFileName, parseCurrent, parseFileName, tableFileName } from '../rocksdb/file-name.ts';
 import { ManifestReplay } from '../rocksdb/live-files.ts';
 import { decodeCheckpoint } from '../streams/checkpoint-file.ts';
 import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
 import { downloadFiles } from '../transfer/download.ts';
 import { emptySink, type FileWriter } from '../transfer/sink.ts';
+import { Doubts } from './damage.ts';
 
 /** What reading back came to. */
 export interface VerifyResult {
@@ -34,9 +36,14 @@ export interface VerifyOptions {
   /** What to read back; everything that is offered where nothing is named. */
   readonly names: readonly SnapshotName[];
   readonly concurrency: number;
+  readonly program: string;
+  readonly random: Random;
   readonly emit: Emit;
   readonly signal: AbortSignal;
 }
+
+/** What the damage that a reading back finds is called by, where a pod has its name. */
+const FINDER = 'verify';
 
 /**
  * Reads back every object of the snapshots, compares every hash, and holds every manifest and checkpoint against its
@@ -46,7 +53,7 @@ export interface VerifyOptions {
 export async function verify(repository: Repository, options: VerifyOptions): Promise<VerifyResult> {
   const isNamed = options.names.length > 0;
   const names = isNamed ? options.names : await findOffered(repository, options.signal);
-  const { fences } = await loadWithdrawals(repository, options);
+  const withdrawals = await loadWithdrawals(repository, options);
   const problems: VerifyProblem[] = [];
   const documents: SnapshotDocument[] = [];
   for (const name of names) {
@@ -55,15 +62,48 @@ export async function verify(repository: Repository, options: VerifyOptions): Pr
       problems.push({ snapshot: formatSnapshotName(name), task: undefined, path: undefined, problem: error.message });
       return undefined;
     });
-    if (document !== undefined) documents.push(isNamed ? document : withoutFenced(document, fences));
+    if (document !== undefined) documents.push(isNamed ? document : withoutFenced(document, withdrawals.fences));
   }
   const contents = new Map<string, Content>();
   for (const file of documents.flatMap(filesOf)) {
-    if (!contents.has(contentKey(file))) contents.set(contentKey(file), { file, small: undefined, failure: undefined });
+    if (!contents.has(contentKey(file)))
+      contents.set(contentKey(file), { file, small: undefined, failure: undefined, key: undefined });
   }
   await readBack([...contents.values()], repository, options);
   for (const document of documents) problems.push(...findProblems(document, contents));
+  await tell(repository, findDoubts(documents, contents), { ...options, withdrawals });
   return { snapshots: documents.length, ...measureObjects([...contents.values()]), problems };
+}
+
+/** Tells others, so that they need not find it out on the day of need. Whoever may only read says it here alone. */
+async function tell(
+  repository: Repository,
+  doubts: Doubts,
+  { withdrawals, concurrency, program, random, emit, signal }: VerifyOptions & { readonly withdrawals: Withdrawals },
+): Promise<void> {
+  const { storeTimeMs } = withdrawals;
+  const epoch = createEpoch({ storeTimeMs, instance: FINDER, random, after: [] });
+  try {
+    const damage = await doubts.confirm({ store: repository.store, concurrency, signal });
+    await tellDamage(repository, damage, { epoch, program, withdrawals, signal });
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    const message = `cannot say in the repository what is damaged: ${messageOf(error)}`;
+    emit({ kind: 'notice', name: 'step-left-out', level: 'warn', message });
+  }
+}
+
+function findDoubts(documents: readonly SnapshotDocument[], contents: ReadonlyMap<string, Content>): Doubts {
+  const doubts = new Doubts();
+  for (const { task, capturedBy, file } of documents.flatMap(filesWithEntries)) {
+    const key = contents.get(contentKey(file))?.key;
+    if (key !== undefined) doubts.add(key, { file, task, capturedBy });
+  }
+  return doubts;
+}
+
+function filesWithEntries({ entries }: SnapshotDocument) {
+  return entries.flatMap((entry) => filesOfEntry(entry).map((file) => ({ ...entry, file })));
 }
 
 /** What is forgotten is nobody's loss. */
@@ -86,6 +126,8 @@ interface Content {
   /** Of manifests, CURRENT and checkpoints, which are looked into. */
   small: Uint8Array | undefined;
   failure: Failure | undefined;
+  /** The object that it is about. */
+  key: string | undefined;
 }
 
 function contentKey({ sha256, objects }: StoredFile): string {
@@ -106,7 +148,8 @@ async function readBack(contents: readonly Content[], { store }: Repository, opt
       open: async (content) =>
         isLookedInto(content.file.path) ? keepingWriter(content) : await emptySink.open(content),
       finish: async () => {},
-      reject: (content, { failure }) => {
+      reject: (content, { key, failure }) => {
+        content.key ??= key;
         content.failure ??= failure;
       },
     },

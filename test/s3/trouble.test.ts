@@ -2,6 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemRandom } from '../../src/base/clock.ts';
 import { mapBounded } from '../../src/base/concurrency.ts';
 import { openRepository } from '../../src/repository/repository.ts';
 import { verify } from '../../src/restore/verify.ts';
@@ -219,7 +220,16 @@ async function problemsOf(part: string): Promise<readonly unknown[]> {
   const location = { application: APPLICATION, lineage: 'test' };
   const nothing = (): void => undefined;
   const repository = await openRepository(openStoreOn(server, part), { ...location, notice: nothing, signal });
-  return (await verify(repository, { names: [], concurrency: 4, emit: nothing, signal })).problems;
+  return (
+    await verify(repository, {
+      names: [],
+      concurrency: 4,
+      program: 'test',
+      random: systemRandom,
+      emit: nothing,
+      signal,
+    })
+  ).problems;
 }
 
 async function stagingIn(stateDir: string): Promise<readonly string[]> {

@@ -1,0 +1,92 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { Scenario } from '../support/scenario.ts';
+import { warmstate } from '../support/warmstate.ts';
+
+const CLOSED = '3.9.2-alos-closed';
+const TABLES = [
+  { number: 7, uid: new Uint8Array(16).fill(7) },
+  { number: 8, uid: new Uint8Array(16).fill(8) },
+];
+
+async function damaged(scenario: Scenario): Promise<readonly { readonly key: string; readonly problem: string }[]> {
+  const paths = await scenario.objects('damaged').catch(() => []);
+  const reports = await Promise.all(paths.map(async (path) => JSON.parse(await readFile(path, 'utf8'))));
+  return reports.flatMap(({ objects }) => objects);
+}
+
+async function tablesOf(scenario: Scenario): Promise<readonly string[]> {
+  return (await scenario.objects('data')).filter((path) => /-\d{6}$/.test(path));
+}
+
+async function spoil(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+function decisionsOf({ tasks }: Awaited<ReturnType<Scenario['restore']>>): readonly string[] {
+  return tasks.map(({ task, decision, why }) => `${task} ${decision}${why === undefined ? '' : ` ${why.reason}`}`);
+}
+
+test('what a restore finds missing or wrong it tells, and the next one does not fetch it', async () => {
+  await using scenario = await Scenario.open();
+  await scenario.plantTask('0_0', TABLES);
+  await scenario.snapshot();
+  const [first = '', second = ''] = await tablesOf(scenario);
+  await rm(first);
+  await spoil(second);
+  await scenario.loseDisk();
+  expect(decisionsOf(await scenario.restore())).toEqual(['0_0 cold damaged']);
+  const told = await damaged(scenario);
+  expect(told.length).toBeGreaterThan(0);
+  for (const { key, problem } of told) expect(problem).toBe(first.endsWith(key) ? 'missing' : 'wrong');
+
+  const again = await scenario.restore();
+  expect(decisionsOf(again)).toEqual(['0_0 cold damaged']);
+  expect(again.bytesDownloaded).toBeLessThan(100 * 1024);
+  expect(await damaged(scenario)).toEqual(told);
+});
+
+test('an entry that needs what is known to be damaged is passed over, whoever found it and wherever', async () => {
+  await using scenario = await Scenario.open();
+  await scenario.plantTask('0_0', TABLES);
+  await scenario.snapshot();
+  const [first = ''] = await tablesOf(scenario);
+  // The same tables, further on, under another name of the snapshot.
+  await scenario.checkpoint('0_0', 200);
+  await scenario.snapshot();
+  await rm(first);
+  const destination = ['--destination', `file://${scenario.repositoryDir}`];
+  const { code } = await warmstate(['prune', ...destination]);
+  expect(code).toBe(7);
+  await scenario.loseDisk();
+  const result = await scenario.restore();
+  expect(decisionsOf(result)).toEqual(['0_0 cold damaged']);
+  expect(result.bytesDownloaded).toBeLessThan(100 * 1024);
+});
+
+test('verify tells what it finds, and the next snapshot sends again what the disk still has', async () => {
+  await using scenario = await Scenario.open(CLOSED);
+  await scenario.snapshot();
+  const before = await scenario.hashes();
+  for (const path of await scenario.objects('data')) await spoil(path);
+  const verify = (): ReturnType<typeof warmstate> =>
+    warmstate(['verify', '--destination', `file://${scenario.repositoryDir}`]);
+  expect((await verify()).code).toBe(7);
+  expect((await damaged(scenario)).map(({ problem }) => problem)).toContain('wrong');
+  await scenario.snapshot();
+  await scenario.loseDisk();
+  expect((await scenario.restore()).outcome).toBe('restored');
+  expect(await scenario.hashes()).toEqual(before);
+});
+
+test('a drill leaves no trace of what it finds', async () => {
+  await using scenario = await Scenario.open();
+  await scenario.plantTask('0_0', TABLES);
+  await scenario.snapshot();
+  for (const path of await tablesOf(scenario)) await spoil(path);
+  await scenario.loseDisk();
+  await scenario.restore({ isDrill: true });
+  expect(await damaged(scenario)).toEqual([]);
+});
