@@ -42,6 +42,8 @@ const WITH_STANDBYS = { 'num.standby.replicas': 1 };
 const LAG_MAX = 10;
 const SETTLED_MS_MAX = 120_000;
 const STEADY_MS = 2000;
+const INTERVAL_MS = 2000;
+const TWO_ROUNDS_MS = 2 * INTERVAL_MS + 1000;
 const PUBLISHED_MS_MAX = 20_000;
 
 export interface MatrixLineOptions {
@@ -225,7 +227,7 @@ export class MatrixLine {
   async #killed(): Promise<Seen> {
     const pod = await this.#podWithSnapshot('killed');
     await pod.restore();
-    await using sidecar = pod.sidecar({ interval: '2s' });
+    await using sidecar = pod.sidecar({ interval: `${INTERVAL_MS / 1000}s` });
     const facts: string[] = [];
     let running: readonly OfTask[];
     {
@@ -251,6 +253,7 @@ export class MatrixLine {
   async #published(sidecar: Sidecar): Promise<readonly OfTask[]> {
     const limitMs = performance.now() + PUBLISHED_MS_MAX;
     for (;;) {
+      await delay(TWO_ROUNDS_MS, undefined, { signal: this.#options.signal });
       const { tasks } = await sidecar.status();
       if (performance.now() > limitMs || tasks.every(({ pending }) => !pending))
         return tasks.map(({ task, reason, entry }) => ({
@@ -259,7 +262,6 @@ export class MatrixLine {
           quality: entry?.quality ?? null,
           offsets: entry?.offsets ?? {},
         }));
-      await delay(STEADY_MS, undefined, { signal: this.#options.signal });
     }
   }
 
