@@ -6,7 +6,7 @@ import { ranked } from '../repository/best.ts';
 import type { Claim } from '../repository/record.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Explanation } from '../streams/reason.ts';
-import { type Choice, type Chooser, chooseNext, isAnnounced, type Scene, whyLeft } from './choice.ts';
+import { type Choice, type Chooser, chooseNext, explainLeft, isAnnounced, type Scene } from './choice.ts';
 import type { OwnRecord } from './own-record.ts';
 import type { OfferedEntry, PlanTerms } from './plan.ts';
 import { livesIn, type Survey, surveyAgain } from './survey.ts';
@@ -47,7 +47,7 @@ export class Adoption {
     this.#parts = parts;
     this.#survey = parts.survey;
     this.#offers = parts.offersOf(parts.survey);
-    this.#scene = this.#look(parts.survey);
+    this.#scene = this.#look(parts.survey, this.#findBest());
   }
 
   /** Of all tasks, as of the last look. */
@@ -82,8 +82,9 @@ export class Adoption {
     if (kind !== 'own') await this.#announce();
   }
 
-  whyLeft(task: string): Explanation | undefined {
-    return this.#scene.bestOf.has(task) ? whyLeft(this.#scene, this.#me, task) : undefined;
+  /** Why tasks are left to others that could be restored. */
+  explainLeft(): ReadonlyMap<string, Explanation> {
+    return explainLeft(this.#scene, this.#me);
   }
 
   get #me(): Chooser {
@@ -115,20 +116,22 @@ export class Adoption {
   async #lookAgain(watched: readonly string[] = []): Promise<void> {
     if (this.#parts.settings.isDryRun) return;
     const { repository, offersOf, signal } = this.#parts;
-    this.#survey = await surveyAgain(repository, this.#survey, { watched, signal });
-    this.#offers = offersOf(this.#survey);
-    this.#scene = this.#look(this.#survey);
+    const before = this.#survey;
+    this.#survey = await surveyAgain(repository, before, { watched, signal });
+    const isAsBefore = this.#survey.newest === before.newest;
+    if (!isAsBefore) this.#offers = offersOf(this.#survey);
+    this.#scene = this.#look(this.#survey, isAsBefore ? this.#scene.bestOf : this.#findBest());
   }
 
-  #look(survey: Survey): Scene {
-    const { terms, own } = this.#parts;
+  #look(survey: Survey, bestOf: Scene['bestOf']): Scene {
+    const lives = livesIn(survey).filter(({ epoch }) => epoch !== this.#parts.own.epoch);
+    return { nowMs: survey.storeTimeMs, lives, bestOf };
+  }
+
+  #findBest(): Scene['bestOf'] {
     const offersOf = Map.groupBy(this.#offers, ({ task }) => task);
-    const best = [...offersOf].map(([task, offers]) => [task, ranked(offers, terms).next().value] as const);
-    return {
-      nowMs: survey.storeTimeMs,
-      lives: livesIn(survey).filter(({ epoch }) => epoch !== own.epoch),
-      bestOf: new Map(best.flatMap(([task, offer]) => (offer === undefined ? [] : [[task, offer]]))),
-    };
+    const best = [...offersOf].map(([task, offers]) => [task, ranked(offers, this.#parts.terms).next().value] as const);
+    return new Map(best.flatMap(([task, offer]) => (offer === undefined ? [] : [[task, offer]])));
   }
 
   /** The same choice once its last snapshot is there, which is worth most: nothing was written since. */

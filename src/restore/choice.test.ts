@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareEpochs, parseEpoch } from '../repository/keys.ts';
 import type { Claim } from '../repository/record.ts';
-import { type Chooser, chooseNext, fairShare, type Life, type Scene, whyLeft } from './choice.ts';
+import { type Chooser, chooseNext, explainLeft, fairShare, type Life, type Scene } from './choice.ts';
 
 const NOW_MS = 1_800_000_000_000;
 const MINUTE_MS = 60_000;
@@ -340,8 +340,8 @@ describe('the fair share', () => {
 
 test('of a task that is left to others it is said who has it', () => {
   const lives = [gone('a', '0_0'), alive('b', '0_1'), gone('c', '0_2'), restoring('d', ['adopted a'])];
-  const reasons = ['0_0', '0_1', '0_2'].map((task) => whyLeft(scene(lives), chooser({ replicas: 3 }), task));
-  expect(reasons).toEqual([
+  const reasons = explainLeft(scene(lives), chooser({ replicas: 3 }));
+  expect(['0_0', '0_1', '0_2'].map((task) => reasons.get(task))).toEqual([
     { reason: 'claimed_elsewhere', message: 'd restores it, or did a moment ago' },
     { reason: 'not_selected', message: 'b has it, and lives' },
     { reason: 'not_selected', message: 'it is left to others: the fair share is 1 of 3 tasks, see --replicas' },

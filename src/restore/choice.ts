@@ -69,15 +69,18 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
   if (own !== undefined) return own;
   const others = findClaimants(scene, me.instance);
   const table = new Table(scene, me.instance, tasksOf);
-  const beaten = new Set<string>();
+  /** What others have, or had a better claim to: it does not count for the share. */
+  const beaten = new Set(scene.lives.flatMap((life) => heldBy(scene, me.instance, life)));
   for (const other of others) {
     for (const claim of other.claims.filter(isFirm)) table.take(claim, other);
     const precedes = compareEpochs(other.epoch, me.epoch) < 0;
     for (const claim of other.isPending ? other.claims : []) {
-      if (claim.kind === 'own' || (claim.kind === 'adopted' && precedes)) beaten.add(claim.epoch);
+      if (claim.kind !== 'own' && !(claim.kind === 'adopted' && precedes)) continue;
+      for (const task of tasksOf.get(claim.epoch) ?? []) beaten.add(task);
     }
   }
   const share = fairShare(scene, me.replicas);
+  table.note(others.filter(({ isPending }) => isPending).flatMap(({ claims }) => claims));
   for (const other of others.filter(({ isPending, epoch }) => isPending && compareEpochs(epoch, me.epoch) < 0)) {
     const wants = other.claims.filter((claim) => !isFirm(claim));
     if (wants.length === 0) continue;
@@ -88,8 +91,11 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
   }
 
   const mine = me.claims.filter(isFirm);
-  const standing = mine.filter(({ kind, epoch }) => kind === 'own' || (kind === 'adopted' && !beaten.has(epoch)));
-  const have = new Set([...me.present, ...standing.flatMap(({ epoch }) => tasksOf.get(epoch) ?? [])]);
+  const standing = mine.flatMap(({ kind, epoch }) => {
+    const tasks = kind === 'copied' ? [] : (tasksOf.get(epoch) ?? []);
+    return kind === 'own' ? tasks : tasks.filter((task) => !beaten.has(task));
+  });
+  const have = new Set([...me.present, ...standing]);
   have.delete(GLOBAL_TASK);
   for (const { epoch } of mine) table.remove(tasksOf.get(epoch) ?? []);
   table.remove(me.present);
@@ -113,23 +119,23 @@ export function fairShare(scene: Scene, replicas: number | undefined): number {
   return Math.max(1, Math.ceil(tasks / (replicas ?? mostAliveTogether(scene))));
 }
 
-/** Why a task that may be restored was left to others. */
-export function whyLeft(scene: Scene, me: Chooser, task: string): Explanation {
+/** Why a task that may be restored was left to others, for every task that may. */
+export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Explanation> {
   const tasksOf = indexTasks(scene);
-  const claimant = findClaimants(scene, me.instance).find(
-    ({ isPending, claims }) => isPending && claims.some(({ epoch }) => tasksOf.get(epoch)?.includes(task)),
-  );
-  if (claimant !== undefined) {
-    const message = `${instanceOf(claimant.epoch)} restores it, or did a moment ago`;
-    return { reason: 'claimed_elsewhere', message };
-  }
-  const holder = scene.lives.find((life) => heldBy(scene, me.instance, life).includes(task));
-  if (holder !== undefined) {
-    return { reason: 'not_selected', message: `${instanceOf(holder.epoch)} has it, and lives` };
-  }
   const share = fairShare(scene, me.replicas);
   const message = `it is left to others: the fair share is ${share} of ${scene.bestOf.size} tasks, see --replicas`;
-  return { reason: 'not_selected', message };
+  const reasons = new Map<string, Explanation>();
+  for (const task of scene.bestOf.keys()) reasons.set(task, { reason: 'not_selected', message });
+  for (const life of scene.lives) {
+    const held = { reason: 'not_selected', message: `${instanceOf(life.epoch)} has it, and lives` } as const;
+    for (const task of heldBy(scene, me.instance, life)) reasons.set(task, held);
+  }
+  for (const { epoch, claims } of findClaimants(scene, me.instance).filter(({ isPending }) => isPending)) {
+    const taken = `${instanceOf(epoch)} restores it, or did a moment ago`;
+    const claimed = claims.flatMap((claim) => tasksOf.get(claim.epoch) ?? []);
+    for (const task of claimed) reasons.set(task, { reason: 'claimed_elsewhere', message: taken });
+  }
+  return reasons;
 }
 
 /** The largest number of instances whose lives overlap; at least one. */
@@ -208,6 +214,7 @@ class Table {
   /** Tasks that nobody who lives has, and nobody claims. */
   readonly #orphans: Set<string>;
   readonly #finishing: ReadonlySet<string>;
+  readonly #announced = new Set<string>();
   /** By epoch, how many who live have copied what it held. */
   readonly #copies = new Map<string, number>();
 
@@ -222,6 +229,11 @@ class Table {
 
   remove(tasks: readonly string[]): void {
     for (const task of tasks) this.#orphans.delete(task);
+  }
+
+  /** What somebody announced is left to them while there is something else. */
+  note(claims: readonly Claim[]): void {
+    for (const { epoch } of claims) this.#announced.add(epoch);
   }
 
   take({ kind, epoch }: Claim, { isPending }: Pick<Claimant, 'isPending'>): void {
@@ -248,9 +260,17 @@ class Table {
     // What was announced stays chosen: hashes are for those who have still to choose.
     const wanted = fitting.find((epoch) => wants.some((claim) => claim.kind === 'adopted' && claim.epoch === epoch));
     const [first] = (wanted === undefined ? fitting : [])
-      .map((epoch) => ({ epoch, isFinishing: this.#finishing.has(epoch), place: placeOf(epoch, chooser) }))
+      .map((epoch) => ({
+        epoch,
+        isAnnounced: this.#announced.has(epoch),
+        isFinishing: this.#finishing.has(epoch),
+        place: placeOf(epoch, chooser),
+      }))
       .sort(
-        (left, right) => Number(left.isFinishing) - Number(right.isFinishing) || compareEpochs(left.place, right.place),
+        (left, right) =>
+          Number(left.isAnnounced) - Number(right.isAnnounced) ||
+          Number(left.isFinishing) - Number(right.isFinishing) ||
+          compareEpochs(left.place, right.place),
       );
     const epoch = wanted ?? first?.epoch;
     if (epoch === undefined) return undefined;
@@ -276,8 +296,8 @@ class Table {
     ].map((candidate) => ({
       ...candidate,
       tasks: unionOf(candidate.epochs, this.#tasksOf),
-      copies: Math.max(0, ...candidate.epochs.map((epoch) => this.#copies.get(epoch) ?? 0)),
-      isOfThisVersion: candidate.appVersion === undefined || candidate.appVersion === who.appVersion,
+      copies: Math.max(0, ...candidate.epochs.map((epoch) => this.#copiesOf(epoch))),
+      isOfThisVersion: candidate.appVersion !== undefined && candidate.appVersion === who.appVersion,
     }));
     const [first, ...more] = candidates
       .filter(({ tasks }) => tasks.length > 0)
@@ -293,6 +313,17 @@ class Table {
     const asGood = [first, ...more].filter(({ copies }) => copies === first.copies);
     const choices = asGood.map(({ epochs, tasks }) => ({ kind: 'copied', epochs, tasks, isFinishing: false }) as const);
     return choices.find((choice) => wants.length > 0 && isAnnounced(choice, wants)) ?? choices[0];
+  }
+
+  /** Who has a copy of one who lives is as often there as that one. */
+  #copiesOf(epoch: string): number {
+    const after = this.#scene.lives.find((life) => life.epoch === epoch)?.after;
+    const claims = this.#scene.lives.find((life) => life.epoch === after)?.claims ?? [];
+    const originals = claims.filter(
+      ({ kind, epoch: of }) =>
+        kind === 'copied' && this.#scene.lives.some((life) => life.epoch === of && life.state === 'alive'),
+    );
+    return Math.max(...[epoch, ...originals.map((claim) => claim.epoch)].map((one) => this.#copies.get(one) ?? 0));
   }
 
   #isOfAnother(epoch: string): boolean {

@@ -69,11 +69,10 @@ function explainLeft(adoption: Adoption, { tasks }: Filled, terms: PlanTerms): r
     [],
     terms,
   );
-  return plans.map(({ task, ...plan }) => {
-    const why = adoption.whyLeft(task);
-    if (why === undefined && plan.kind === 'cold') return describePlan({ ...plan, task });
-    const unknown = { reason: 'not_selected', message: 'it is left to others' } as const;
-    return describePlan({ kind: 'cold', task, why: why ?? unknown });
+  const reasons = adoption.explainLeft();
+  return plans.map((plan) => {
+    const why = reasons.get(plan.task);
+    return describePlan(why === undefined ? plan : { kind: 'cold', task: plan.task, why });
   });
 }
 

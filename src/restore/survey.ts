@@ -15,6 +15,8 @@ import type { Life } from './choice.ts';
 /** What a restore knows of a repository: everybody who gave a sign within the maximum age. */
 export interface Survey {
   readonly storeTimeMs: number;
+  /** Every epoch that has a record, also those that were not read. */
+  readonly recorded: ReadonlyMap<string, number>;
   /** Oldest epoch first. */
   readonly records: readonly LoadedRecord[];
   readonly newest: readonly NewestSnapshot[];
@@ -46,7 +48,8 @@ export async function takeSurvey(
   });
   const records = await loadRecords(repository, recent, { signal });
   const snapshots = await newestSnapshots(repository, recent, { records, signal });
-  return { storeTimeMs: listing.storeTimeMs, records, newest: snapshots };
+  const { storeTimeMs, recorded } = listing;
+  return { storeTimeMs, recorded, records, newest: snapshots };
 }
 
 /**
@@ -62,7 +65,7 @@ export async function surveyAgain(
   const known = new Map(before.records.map((loaded) => [loaded.record.epoch, loaded]));
   const isToBeRead = (epoch: string, modifiedMs: number): boolean => {
     const loaded = known.get(epoch);
-    if (loaded === undefined) return modifiedMs >= before.storeTimeMs - RESOLUTION_MS;
+    if (loaded === undefined) return !before.recorded.has(epoch);
     const { role, state } = loaded.record;
     if (role !== 'restore' || state === 'sealed') return watched.includes(epoch);
     return modifiedMs !== loaded.modifiedMs || modifiedMs > loaded.storeTimeMs - RESOLUTION_MS;
@@ -75,19 +78,22 @@ export async function surveyAgain(
     return modifiedMs === undefined ? [] : [{ record: loaded.record, modifiedMs, storeTimeMs }];
   });
   records.sort((left, right) => compareEpochs(left.record.epoch, right.record.epoch));
-  return { storeTimeMs, records, newest: newestNow(before.newest, records) };
+  return { storeTimeMs, recorded, records, newest: newestNow(before.newest, records) };
 }
 
-/** A record is written after the document that it speaks of. */
+/** A record is written after the document that it speaks of. The same list where nothing changed. */
 function newestNow(before: readonly NewestSnapshot[], records: readonly LoadedRecord[]): readonly NewestSnapshot[] {
   const living = findLiving(records);
   const newest = new Map(before.map((snapshot) => [snapshot.name.epoch, snapshot]));
+  let isAsBefore = before.every(({ name, lives }) => lives === living.has(name.epoch));
   for (const { record } of records) {
     const { epoch, newest: n, tasks } = record;
     if (n !== undefined && n > (newest.get(epoch)?.name.n ?? 0)) {
       newest.set(epoch, { name: { epoch, n }, record, lives: false, tasks });
+      isAsBefore = false;
     }
   }
+  if (isAsBefore) return before;
   return [...newest.values()]
     .map((snapshot) => ({ ...snapshot, lives: living.has(snapshot.name.epoch) }))
     .sort((left, right) => compareEpochs(left.name.epoch, right.name.epoch));

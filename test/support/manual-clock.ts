@@ -52,6 +52,13 @@ export class ManualClock implements Clock {
     this.#pass(endMs - this.#monotonicMs);
   }
 
+  /** Moves both clocks to the next sleeper that there is, if any, and lets it go on. */
+  async advanceToNext(): Promise<void> {
+    await turn();
+    const wakeAtMs = Math.min(...this.#sleepers.map((sleeper) => sleeper.wakeAtMs));
+    if (Number.isFinite(wakeAtMs)) await this.advance(wakeAtMs - this.#monotonicMs);
+  }
+
   /** Moves the wall clock alone, as an operator or a time server does. */
   jump(ms: number): void {
     this.#wallMs += ms;
