@@ -32,6 +32,8 @@ interface HousekeeperWorld {
 export class Housekeeper {
   readonly #settings: HousekeeperSettings;
   readonly #world: HousekeeperWorld;
+  readonly #leaving = new AbortController();
+  #running: Promise<void> | undefined;
   #dueMs: number;
   /** The store's clock and ours at the last look. */
   #clocks: { readonly storeMs: number; readonly steadyMs: number } | undefined;
@@ -40,6 +42,20 @@ export class Housekeeper {
     this.#settings = settings;
     this.#world = world;
     this.#dueMs = world.clock.monotonicMs() + FIRST_LOOK_MS;
+  }
+
+  /** What is due goes on beside the turns and the rounds of the loop, one thing at a time; not beside its end. */
+  begin(epoch: HouseholdEpoch, signal: AbortSignal, onBug: (error: unknown) => void): void {
+    this.#running ??= this.keepHouse(epoch, AbortSignal.any([signal, this.#leaving.signal]))
+      .catch(onBug)
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async end(): Promise<void> {
+    this.#leaving.abort(new Error('the agent ends'));
+    await this.#running;
   }
 
   /** Does what is due; one call at a time. Nothing of it may trouble the application: what fails is told. */

@@ -8,12 +8,13 @@ import { assertSupportedApplication } from '../streams/state-directory.ts';
 import type { Agent, AgentSettings, AgentWorld } from './agent.ts';
 import { describeAgent } from './agent-status.ts';
 import { Application } from './application.ts';
-import type { Epoch, EpochResult } from './epoch.ts';
+import type { EpochResult } from './epoch.ts';
 import { Housekeeper } from './housekeeper.ts';
 import type { DiskSpace } from './pin-limit.ts';
 import { Publisher } from './publisher.ts';
 import { Requests } from './requests.ts';
-import { type Due, jitteredMs, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
+import { Rhythm } from './rhythm.ts';
+import { type Due, RENEWAL_MS, schedule, TURN_MS } from './schedule.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import { TaskViews } from './task-views.ts';
 import { ApplicationTrial } from './trial.ts';
@@ -49,14 +50,13 @@ export class Loop implements Agent {
   readonly #publisher: Publisher;
   readonly #housekeeper: Housekeeper;
   readonly #views = new TaskViews();
+  readonly #rhythm: Rhythm;
   readonly #wake = new Wake();
   readonly #requests = new Requests();
   readonly #trialNews: TrialNews;
   /** Aborts whatever is under way: killed, or out of time. */
   readonly #ending = new AbortController();
   /** Aborts what is no part of the end. */
-  readonly #leaving = new AbortController();
-  #housekeeping: Promise<void> | undefined;
   #isOver = false;
   #bug: { readonly error: unknown } | undefined;
   #work: Promise<void> | undefined;
@@ -72,10 +72,6 @@ export class Loop implements Agent {
   /** When the state directory could last be read. */
   #readMs = Number.NEGATIVE_INFINITY;
   #isReadable = true;
-  #changedMs: number | undefined;
-  #roundMs: number | undefined;
-  #intervalMs: number;
-  #isUnfinished = false;
   #roundDueMs: number | undefined;
 
   constructor(settings: AgentSettings, world: AgentWorld) {
@@ -90,7 +86,7 @@ export class Loop implements Agent {
     );
     this.#application = this.#meet([]);
     this.#turnedAtMs = world.clock.nowMs();
-    this.#intervalMs = jitteredMs(settings.intervalMs, world.random.fraction());
+    this.#rhythm = new Rhythm(settings, () => world.random.fraction());
   }
 
   requestSnapshot(trigger: 'request' | 'pre_stop'): Promise<SnapshotResult> {
@@ -122,7 +118,7 @@ export class Loop implements Agent {
     } finally {
       this.#isOver = true;
       await this.#work;
-      await this.#endHousekeeping();
+      await this.#housekeeper.end();
       await this.#publisher[Symbol.asyncDispose]();
       this.#requests.take().reject(new Failure('conflict', 'cannot take a snapshot: warmstate run has ended'));
       stopping.removeEventListener('abort', this.#wake.call);
@@ -170,16 +166,14 @@ export class Loop implements Agent {
       watcher.watchOnly([...this.#views.present].map((task) => join(this.#application.directory, task)));
       await this.#refresh(nowMs, watcher.isWatching ? SWEEP_MS : SWEEP_WITHOUT_WATCHES_MS);
     });
-    if (this.#views.changed.size === 0) this.#changedMs = undefined;
-    else this.#changedMs ??= nowMs;
+    this.#rhythm.see(nowMs, { hasChanged: this.#views.changed.size > 0 });
+    const { situation } = this.#rhythm;
     const due = schedule({
       nowMs,
       isOpen: this.#publisher.epoch !== undefined,
       isBusy: this.#work !== undefined || this.#troubles.has('settings'),
-      changedMs: this.#changedMs,
-      roundMs: this.#roundMs,
-      intervalMs: this.#intervalMs,
-      isUnfinished: this.#isUnfinished || (this.#publisher.epoch?.hasWithdrawn ?? false),
+      ...situation,
+      isUnfinished: situation.isUnfinished || (this.#publisher.epoch?.hasWithdrawn ?? false),
       hasEnded: this.#hasEnded,
       request: this.#requests.trigger,
       retryMs: this.#publisher.retryMs,
@@ -189,30 +183,12 @@ export class Loop implements Agent {
     if (due.open) this.#begin(() => this.#publisher.open(signal));
     if (due.renew) this.#publisher.beginRenewal(signal);
     const { epoch } = this.#publisher;
-    if (epoch !== undefined) this.#keepHouse(epoch);
+    if (epoch !== undefined) this.#housekeeper.begin(epoch, signal, (error) => void (this.#bug = { error }));
     const { round } = due;
     if (round !== undefined) this.#begin(() => this.#takeRound(round, {}));
     this.#roundDueMs = due.roundDueMs;
     this.#turnedAtMs = clock.nowMs();
     return due;
-  }
-
-  /** Goes on beside the turns and the rounds; not beside the end. */
-  #keepHouse(epoch: Epoch): void {
-    const signal = AbortSignal.any([this.#ending.signal, this.#leaving.signal]);
-    this.#housekeeping ??= this.#housekeeper
-      .keepHouse(epoch, signal)
-      .catch((error: unknown) => {
-        this.#bug = { error };
-      })
-      .finally(() => {
-        this.#housekeeping = undefined;
-      });
-  }
-
-  async #endHousekeeping(): Promise<void> {
-    this.#leaving.abort(new Error('the agent ends'));
-    await this.#housekeeping;
   }
 
   /** What goes on beside the turns; one thing at a time. Its Failures are noted where they happen. */
@@ -233,7 +209,7 @@ export class Loop implements Agent {
 
   async #takeRound(trigger: SnapshotTrigger, record: { readonly state?: 'sealed' }): Promise<EpochResult> {
     const requests = this.#requests.take();
-    const startedMs = this.#world.clock.monotonicMs();
+    const finish = this.#rhythm.begin(this.#world.clock.monotonicMs());
     const tasks = [...this.#views.present];
     const hasEnded = this.#hasEnded;
     this.#hasEnded = false;
@@ -243,10 +219,7 @@ export class Loop implements Agent {
     try {
       const result = await this.#publisher.takeRound(trigger, order, this.#ending.signal);
       settle(this.#publisher.epoch?.findings ?? new Map());
-      this.#roundMs = startedMs;
-      this.#intervalMs = jitteredMs(this.#settings.intervalMs, this.#world.random.fraction());
-      this.#changedMs = undefined;
-      this.#isUnfinished = result.isUnfinished;
+      finish(result);
       this.#application.noteCaptured(result);
       requests.resolve(result);
       return result;
@@ -329,7 +302,7 @@ export class Loop implements Agent {
   /** The last snapshot, once the application is closed; what was published before stands if time runs out. */
   async #finish(): Promise<void> {
     this.#enter('finishing');
-    await this.#endHousekeeping();
+    await this.#housekeeper.end();
     if (this.#troubles.has('settings')) return;
     this.#trialNews.end();
     this.#publisher.hurry();
