@@ -88,6 +88,7 @@ describe('what is shipped', () => {
         ),
     ],
     ['the admission policy', () => read('admission/policy.yaml')],
+    ['the policy that explains', () => read('admission/explanation.yaml')],
     ['the ConfigMap of a namespace', () => read('admission/configmap.yaml')],
     ['what inject makes', () => inject(bare('StatefulSet'))],
     ['what inject makes for an older cluster', () => inject(bare('Deployment'), { shape: 'beside' })],
@@ -245,6 +246,57 @@ describe('the admission policy', () => {
     expect(contexts.map(({ runAsUser, runAsNonRoot }) => [runAsUser, runAsNonRoot])).toEqual([
       [0, undefined],
       [undefined, undefined],
+    ]);
+  });
+});
+
+describe('the policy that explains', () => {
+  const EXPLANATION = `${DEPLOY}admission/explanation.yaml`;
+  const asking = (text: string): string =>
+    text.replace(/^ {8}app\.kubernetes\.io\/name: .*/m, '$&\n        warmstate.dev/inject: "true"');
+  const explain = async (...texts: string[]): Promise<readonly (readonly string[])[]> =>
+    await kubernetes.explain(EXPLANATION, texts.join('---\n'));
+
+  test('says nothing of what the other one changes, nor of what does not ask, nor of what has warmstate', async () => {
+    const bad = bare('Deployment').replaceAll(/ {8}warmstate\.dev\/.*\n/g, '');
+    const ready = inject(asking(bare('StatefulSet')));
+    expect(await explain(asking(bare('StatefulSet')), asking(bare('Deployment')), bad, ready)).toEqual([
+      [],
+      [],
+      [],
+      [],
+    ]);
+  });
+
+  test('says why warmstate is not added, and what it will not store', async () => {
+    const text = asking(bare('Deployment'));
+    const without = (name: string): string => text.replace(new RegExp(` {8}warmstate\\.dev/${name}.*\n`), '');
+    const noVolume = 'warmstate is not added: no container mounts a volume state that it may write';
+    const elsewhere = 'warmstate is not added: no container mounts a volume cache that it may write';
+    expect(
+      await explain(
+        without('application-id'),
+        without('processing-guarantee'),
+        text.replaceAll('name: state', 'name: cache'),
+        text.replace(/( {8})warmstate\.dev\/state-dir-limit.*/, '$1warmstate.dev/state-volume: cache'),
+        text.replace('mountPath: /var/lib/kafka-streams}', 'mountPath: /x, readOnly: true}'),
+        withoutVolume(text),
+      ),
+    ).toEqual([
+      ['warmstate is not added: the pods have no annotation warmstate.dev/application-id'],
+      [expect.stringContaining('the pods have no annotation warmstate.dev/processing-guarantee')],
+      [noVolume],
+      [elsewhere],
+      [noVolume],
+      [noVolume],
+    ]);
+  });
+
+  test('refuses nothing', () => {
+    const [policy, binding] = documentsOf(read('admission/explanation.yaml'));
+    expect([treeAt(policy, 'spec')['failurePolicy'], treeAt(binding, 'spec')['validationActions']]).toEqual([
+      'Ignore',
+      ['Warn'],
     ]);
   });
 });

@@ -17,6 +17,8 @@ export interface KubernetesCode {
   validate(stream: string): Promise<readonly Verdict[]>;
   /** What the policy of a file makes of pods. */
   admit(policy: string, pods: string): Promise<readonly Admitted[]>;
+  /** What a validating policy of a file says of each object, in the order of both. */
+  explain(policy: string, objects: string): Promise<readonly (readonly string[])[]>;
 }
 
 export interface Verdict {
@@ -46,6 +48,7 @@ export async function openKubernetesCode(): Promise<KubernetesCode> {
     kustomize: (directory) => run(program, ['kustomize', directory]),
     helm: (chart, release, ...sets) => run(program, ['helm', chart, release, ...sets]),
     validate: async (stream) => JSON.parse(await run(program, ['validate'], stream)),
+    explain: async (policy, objects) => JSON.parse(await run(program, ['explain', policy], objects)),
     admit: async (policy, pods) => JSON.parse(await run(program, ['admit', policy], pods)),
   };
 }

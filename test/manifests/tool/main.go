@@ -1,5 +1,5 @@
 // What Kubernetes' own code makes of manifests: kustomize and helm render them, the API types decode them strictly, the
-// admission of PodSecurity judges their pods, and the evaluator of the API server runs an admission policy on pods.
+// admission of PodSecurity judges their pods, and the evaluator of the API server runs admission policies.
 package main
 
 import (
@@ -17,7 +17,7 @@ func main() {
 }
 
 func run(args []string) error {
-	const usage = "usage: manifests validate | kustomize DIRECTORY | helm CHART RELEASE [KEY=VALUE...] | admit POLICY"
+	const usage = "usage: manifests validate | kustomize DIRECTORY | helm CHART RELEASE [KEY=VALUE...] | admit POLICY | explain POLICY"
 	if len(args) == 0 {
 		return fmt.Errorf(usage)
 	}
@@ -32,6 +32,16 @@ func run(args []string) error {
 		return printText(buildKustomization(rest[0]))
 	case command == "helm" && len(rest) >= 2:
 		return printText(renderChart(rest[0], rest[1], rest[2:]))
+	case command == "explain" && len(rest) == 1:
+		input, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return err
+		}
+		said, err := explain(rest[0], input)
+		if err != nil {
+			return err
+		}
+		return printJSON(said)
 	case command == "admit" && len(rest) == 1:
 		input, err := io.ReadAll(os.Stdin)
 		if err != nil {
