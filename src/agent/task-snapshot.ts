@@ -22,7 +22,12 @@ const SMALL_TABLE_BYTES = 256 * 1024;
 /** A file that is changed in place while it is sent; no setting of Kafka Streams' own does that. */
 const MOVED_TRIES_MAX = 3;
 /** Tables of such a task will be needed when it can be captured: sent now, they do not delay that. */
-const WORTH_SENDING_AHEAD: ReadonlySet<Reason> = new Set(['exactly_once_running', 'segmented', 'changing']);
+const WORTH_SENDING_AHEAD: ReadonlySet<Reason> = new Set([
+  'exactly_once_running',
+  'guarantee_unknown',
+  'segmented',
+  'changing',
+]);
 
 /** How often what came since is sent ahead, before a task that writes faster than that waits for the next round. */
 const AHEAD_TRIES_MAX = 4;

@@ -383,10 +383,20 @@ describe('under auto', () => {
   test('counts only what both guarantees grant', () => {
     expect(verdictUnder('auto', judge(CLOSED, lookContext()))).toEqual({ kind: 'valid', quality: 'clean' });
     const flushed = judge(FLUSHED, lookContext());
-    expect(verdictUnder('auto', flushed)).toBe(flushed.exactlyOnce);
+    const message =
+      'tables are newer than .checkpoint and may hold writes of aborted transactions; it is valid under at_least_once alone';
+    const why = { reason: 'guarantee_unknown', message };
+    expect(verdictUnder('auto', flushed)).toEqual({ kind: 'refused', why });
     expect(verdictUnder('at_least_once', flushed)).toBe(flushed.atLeastOnce);
     expect(verdictUnder('exactly_once_v2', flushed)).toBe(flushed.exactlyOnce);
   });
+});
+
+test('what at-least-once refuses as well, or what may only need another look, keeps its reason under auto', () => {
+  const none = judge(taskSight({ checkpoint: undefined }), lookContext());
+  expect(verdictUnder('auto', none)).toBe(none.exactlyOnce);
+  const exactlyOnce = { kind: 'refused', why: { reason: 'changing', message: 'just closed' } } as const;
+  expect(verdictUnder('auto', { ...judge(CLOSED, lookContext()), exactlyOnce })).toBe(exactlyOnce);
 });
 
 describe('for any life of a task', () => {

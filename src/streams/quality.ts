@@ -194,8 +194,16 @@ export function verdictUnder(guarantee: Guarantee, judgement: Pick<Judgement, 'a
     case 'exactly_once_v2':
       return judgement.exactlyOnce;
     case 'auto':
-      return judgement.exactlyOnce.kind === 'refused' ? judgement.exactlyOnce : judgement.atLeastOnce;
+      return verdictUnderBoth(judgement);
   }
+}
+
+function verdictUnderBoth({ atLeastOnce, exactlyOnce }: Pick<Judgement, 'atLeastOnce' | 'exactlyOnce'>): Verdict {
+  if (exactlyOnce.kind === 'valid') return atLeastOnce;
+  const { reason, message } = exactlyOnce.why;
+  // Another look may grant both, or at-least-once does not either.
+  if (atLeastOnce.kind === 'refused' || reason === 'changing') return exactlyOnce;
+  return refused('guarantee_unknown', `${message}; it is valid under at_least_once alone`);
 }
 
 /** A1: the moment at which these offsets were first on disk, by the clock of this machine. */

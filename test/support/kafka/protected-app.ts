@@ -163,6 +163,7 @@ export class ProtectedApp {
       readonly destination?: string;
       readonly 'app-version'?: string;
       readonly 'on-failure'?: 'continue' | 'fail';
+      readonly 'processing-guarantee'?: 'auto';
       readonly 'max-age'?: string;
       readonly 'max-layout'?: 'file' | 'column-family';
     } = {},
