@@ -23,7 +23,7 @@ export interface Fact {
 /**
  * Where the names come from: plain applications (`APPLICATION_ID`), Spring Boot's relaxed binding of
  * `spring.kafka.streams.*` and of the binder of Spring Cloud Stream, Quarkus (`quarkus.kafka-streams.application-id`; what begins with
- * `kafka-streams.` is passed on), bakdata's streams-bootstrap (`KAFKA_*`, before version 3 `STREAMS_*` and `APP_*`), Micronaut (`kafka.streams.default.*`).
+ * `kafka-streams.` is passed on), bakdata's streams-bootstrap (`APP_APPLICATION_ID`, `KAFKA_*` or in older ones `STREAMS_*`), Micronaut (`kafka.streams.default.*`).
  */
 const NAMES = {
   applicationId: {
@@ -104,7 +104,7 @@ function defaultStateDir(properties: readonly Property[]): Fact {
   return { text: `${temporary}/kafka-streams`, source: undefined, from: "Kafka's default", isAssumed: true };
 }
 
-/** Only streams-bootstrap says exactly-once unless it is told otherwise; it is known by the variable for its prefix. */
+/** Only streams-bootstrap says exactly-once unless it is told otherwise (ConfiguredStreamsApp.java); it is known by the variable for its prefix. */
 function defaultGuarantee(properties: readonly Property[]): Fact | undefined {
   const isStreamsBootstrap = properties.some(({ key }) => key === 'envprefix');
   const from = 'the default of streams-bootstrap';
