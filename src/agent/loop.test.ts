@@ -293,6 +293,7 @@ describe('the end', () => {
     scene.stop();
     await scene.pass(5000);
     expect([scene.hasEnded, scene.status.phase]).toEqual([false, 'finishing']);
+    expect(scene.records().map(({ state }) => state)).toEqual(['finishing']);
     await scene.disk.moveOffsets('0_0', 5);
     scene.lock = 'stopped';
     await scene.end();
@@ -300,6 +301,17 @@ describe('the end', () => {
     expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['sealed', 2]]);
     const order = scene.store.log.filter((line) => line.startsWith('put')).map((line) => line.split('/')[2]);
     expect(order.slice(-4)).toEqual(['records', 'data', 'snapshots', 'records']);
+  });
+
+  test('is announced by the preStop hook, and taken back where it does not come', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const agent = scene.start({ settings: { terminationGracePeriodMs: 120_000 } });
+    await scene.untilRounds(1);
+    await Promise.all([agent.requestSnapshot('pre_stop'), scene.untilRounds(2)]);
+    expect(scene.records().map(({ state }) => state)).toEqual(['finishing']);
+    await scene.pass(240_000);
+    expect(scene.records().map(({ state }) => state)).toEqual(['alive']);
+    await scene.end();
   });
 
   test('shows an application that was closed, though the last snapshot did not come through', async () => {
@@ -339,7 +351,7 @@ describe('the end', () => {
     // It gives signs of life until then.
     expect(scene.store.log.slice(from).filter((line) => line.includes('/records/')).length).toBeGreaterThan(3);
     expect(results(scene)).toEqual(['interval published', 'final published']);
-    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['alive', 2]]);
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['finishing', 2]]);
   });
 
   test('leaves within the grace period, and what was published before stands, where storage does not answer', async () => {

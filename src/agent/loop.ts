@@ -94,7 +94,7 @@ export class Loop implements Agent {
     const unusable = this.#troubles.problems.find(({ area }) => area === 'settings');
     if (unusable !== undefined) return Promise.reject(new Failure('invalid', unusable.message));
     if (trigger === 'pre_stop') {
-      this.#trialNews.expectEnd();
+      if (this.#trialNews.expectEnd()) this.#publisher.tellEnd(this.#ending.signal);
       this.#publisher.hurry();
     }
     const result = this.#requests.add(trigger);
@@ -314,8 +314,10 @@ export class Loop implements Agent {
     const aliveness = this.#keepAlive(over.signal);
     const startedMs = clock.monotonicMs();
     await this.#work;
-    let isEarlyDone = false;
+    let [isTold, isEarlyDone] = [false, false];
     while (!this.#ending.signal.aborted && !(await this.#isReleased(startedMs))) {
+      if (!isTold) this.#publisher.tellEnd(this.#ending.signal);
+      isTold = true;
       // It may be killed before the application is closed: then this is what stands.
       if (!isEarlyDone && clock.monotonicMs() - startedMs >= (graceMs ?? GRACE_MS_DEFAULT) / 2) {
         isEarlyDone = true;

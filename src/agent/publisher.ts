@@ -118,6 +118,12 @@ export class Publisher implements AsyncDisposable {
     this.#news = { ...this.#news, ...news };
   }
 
+  /** Says that the pod is about to end, for whoever goes on with what it has. */
+  tellEnd(signal: AbortSignal): void {
+    this.note({ state: 'finishing' });
+    this.beginRenewal(signal);
+  }
+
   /** Begins to renew the record, unless it is being renewed. */
   beginRenewal(signal: AbortSignal): void {
     this.#renewing ??= this.renew({}, signal)
