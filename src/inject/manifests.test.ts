@@ -494,6 +494,11 @@ spec:
     expect(deployment.split('\n').filter((line) => !lines.includes(line))).toEqual([]);
     const order = deployment.split('\n').filter((line) => line !== '' && line.trim() !== 'env:'); // Ours have one too.
     expect(lines.filter((line) => order.includes(line))).toEqual(order);
+    // And the comments are still there when warmstate goes.
+    const removed = cleanManifests(text).text.split('---\n')[1] ?? '';
+    expect(removed.split('\n').filter((line) => line !== '')).toEqual(
+      deployment.split('\n').filter((line) => line !== ''),
+    );
   });
 
   test('is the same after a second injection, also where the first was of another version', () => {
