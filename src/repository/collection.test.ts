@@ -85,6 +85,22 @@ describe('collection', () => {
     ).toEqual(['00000001-000001']);
   });
 
+  test('leaves what was sent for a snapshot that is still to come, for as long as a writer may name it', async () => {
+    const story = await RepositoryStory.open();
+    const writer = await story.write('orders-0');
+    await writer.publish(1);
+    const key = writer.writer.nextAttempt().nextDataKey();
+    await story.store.put(key, bytesBody(Buffer.from('ahead')), { signal });
+    await story.pass(KEEP_WITHIN_MS);
+    await writer.renew();
+    expect((await story.collect()).kept.get('young')).toBe(1);
+    expect(story.store.keys()).toContain(key);
+    await story.pass(MINUTE_MS);
+    await writer.renew();
+    expect(await story.collect()).toMatchObject({ documents: 0, objects: 1, bytes: 5 });
+    expect(story.store.keys()).not.toContain(key);
+  });
+
   test('leaves fences for ever, and what is none of ours', async () => {
     const { story } = await tellStory();
     const foreign = [
