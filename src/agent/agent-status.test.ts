@@ -32,6 +32,8 @@ interface Known {
   readonly glance?: Glance;
   readonly found?: Explanation;
   readonly isWiped?: boolean;
+  /** As brokers said. */
+  readonly isCurrent?: boolean;
 }
 
 /** What an agent in the middle of its life knows, of these tasks and otherwise as given. */
@@ -70,6 +72,7 @@ function factsOf(tasks: Readonly<Record<string, Known>>, given: Partial<AgentFac
         findings: new Map(
           known.flatMap(([task, { found }]) => (found === undefined ? [] : [[task, finding(task, found)]])),
         ),
+        current: new Set(known.flatMap(([task, { isCurrent }]) => (isCurrent ? [task] : []))),
         toStoreTimeMs: (wallMs) => wallMs + STORE_AHEAD_MS,
       },
     },
@@ -109,6 +112,11 @@ test.each<[string, Known, string]>([
     'restorable, warm',
   ],
   ['stored too long ago, and moved away', { entry: old, isPresent: false }, 'uncapturable, too_old'],
+  [
+    'stored long ago, and nothing was written since',
+    { entry: old, glance: still, isCurrent: true },
+    'restorable, warm',
+  ],
   ['refused by the last round', { found: changing }, 'uncapturable, pending, changing'],
   [
     'refused by the last round, and by a look since',

@@ -15,7 +15,8 @@ import type { Glance, TaskViews } from './task-views.ts';
 import { WIPED } from './wipe.ts';
 
 /** What the epoch knows, once it has begun. */
-type EpochFacts = Pick<Epoch, 'name' | 'snapshot' | 'entries' | 'findings' | 'previousShutdown' | 'toStoreTimeMs'>;
+type EpochFacts = Pick<Epoch, 'name' | 'snapshot' | 'entries' | 'findings' | 'previousShutdown' | 'toStoreTimeMs'> &
+  Partial<Pick<Epoch, 'current'>>;
 
 /** Everything that a status is made of. */
 export interface AgentFacts {
@@ -81,6 +82,7 @@ function collectTasks({ publisher, views, application }: AgentFacts): ReadonlyMa
     glance: views.glanceOf(task),
     finding: epoch?.findings.get(task),
     isWiped: application.wiped.has(task),
+    isCurrent: epoch?.current?.has(task) ?? false,
   });
   return new Map([...tasks].map((task) => [task, factsOf(task)]));
 }
@@ -93,6 +95,8 @@ interface TaskFacts {
   readonly glance: Glance | undefined;
   readonly finding: TaskFinding | undefined;
   readonly isWiped: boolean;
+  /** Nothing was written since its entry: that has no age. */
+  readonly isCurrent: boolean;
 }
 
 /** Every task that is on disk or stored. `oldestMs`: by the store's clock, what is older is not restored any more. */
@@ -106,7 +110,7 @@ function describeTasks(
 
 function describeTask(task: string, facts: TaskFacts, oldestMs: number): TaskStatus {
   const { entry: stored, glance, finding, isPresent } = facts;
-  const isFresh = stored !== undefined && stored.stateTimeMs >= oldestMs;
+  const isFresh = stored !== undefined && (facts.isCurrent || stored.stateTimeMs >= oldestMs);
   const why = facts.isWiped ? WIPED : (glance?.why ?? finding?.result.why);
   const isCapturable = isPresent && why === undefined;
   return {

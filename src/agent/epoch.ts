@@ -59,6 +59,7 @@ export class Epoch implements AsyncDisposable {
   #newest: SnapshotDocument | undefined;
   #entries: ReadonlyMap<string, Entry>;
   #findings: ReadonlyMap<string, TaskFinding> = new Map();
+  #current: ReadonlySet<string> = new Set();
   #withdrawals: Withdrawals;
   #hasWithdrawn = false;
   /** What is to be fenced and is not yet. */
@@ -157,6 +158,11 @@ export class Epoch implements AsyncDisposable {
     return this.#findings;
   }
 
+  /** Tasks whose entries have no age, as brokers said in the last round. */
+  get current(): ReadonlySet<string> {
+    return this.#current;
+  }
+
   /** What the restore of this pod left on the volume. */
   get report(): RestoreReport | undefined {
     return this.#legacy.report;
@@ -179,8 +185,9 @@ export class Epoch implements AsyncDisposable {
     await this.lookAround(signal);
     if (this.#withdrawals.storeTimeMs - this.#unnamedSinceMs > keepWithinMs / 2) this.#forgetUnnamed();
     const world = { ...this.#world, emit: meter.emit, signal };
-    const { document, findings, result, isUnfinished, distrusted } = await this.#publish(order, world);
+    const { document, findings, result, isUnfinished, distrusted, current } = await this.#publish(order, world);
     this.#findings = findings;
+    this.#current = current;
     if (document !== undefined) this.#goOnFrom(document);
     await this.#fence(distrusted, signal);
     return {

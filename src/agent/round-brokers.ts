@@ -59,9 +59,9 @@ export class RoundBrokers {
     return this.#topicIds.get(task);
   }
 
-  /** Nothing was written since its entry of before: that has no age. */
-  isCurrent(task: string): boolean {
-    return this.#current.has(task);
+  /** Nothing was written since the entries of before of these tasks: they have no age. */
+  get current(): ReadonlySet<string> {
+    return this.#current;
   }
 
   #noteForeign(task: string, why: Explanation | undefined): boolean {

@@ -56,6 +56,8 @@ export interface RoundOutcome {
   readonly result: Pick<SnapshotResult, 'snapshot' | 'tasks' | 'bytesReused'>;
   /** Some tables wait for the next round. */
   readonly isUnfinished: boolean;
+  /** Tasks to whose changelogs nothing was written since, as brokers said: their entries have no age. */
+  readonly current: ReadonlySet<string>;
   /** Tasks whose entries were captured live while their application was exactly-once (Q7). */
   readonly distrusted: readonly string[];
 }

@@ -98,6 +98,7 @@ export class Round {
         bytesReused: this.#reusedBytes,
       },
       isUnfinished: this.#isLate(),
+      current: this.#brokers.current,
       distrusted: this.#distrusted,
     };
   }
@@ -282,7 +283,7 @@ export class Round {
       } else if (entry.quality === 'live' && result?.why?.reason === 'looks_exactly_once') {
         this.#entries.delete(task); // Captured before the setting was seen to lie (Q7): it may hold aborted writes.
         this.#distrusted.push(task);
-      } else if (entry.stateTimeMs < oldestMs && !this.#brokers.isCurrent(task)) {
+      } else if (entry.stateTimeMs < oldestMs && !this.#brokers.current.has(task)) {
         this.#entries.delete(task);
         const why: Explanation = {
           reason: 'too_old',

@@ -12,6 +12,8 @@ export interface OfferedEntry extends Offer {
   readonly capturedAtMs: number;
   /** The snapshot that took its bytes: entries that were carried forward from it share them. */
   readonly capturedBy: string;
+  /** Of the topics that it is of, as far as they were known. */
+  readonly topicIds?: ReadonlyMap<string, string> | undefined;
   /** Of its files, unpacked. */
   readonly sizeBytes: number;
 }
