@@ -25,9 +25,11 @@ import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
 
-/** One application directory in the file layout, compared with the changelogs. */
+/** One application directory, in either layout, compared with the changelogs. */
 final class Image {
     private static final int ERRORS_MAX = 10;
+    /** The column family in which databases carry their offsets from Kafka Streams 4.3 on. */
+    private static final String OFFSETS = "offsets";
 
     private final Path application;
     private final Changelogs changelogs;
@@ -145,8 +147,12 @@ final class Image {
         return value;
     }
 
-    /** Of all column families; nothing where no database is. */
     private static Map<ByteBuffer, byte[]> read(Path database) throws RocksDBException {
+        return read(database, false);
+    }
+
+    /** Of the column family with the offsets, or of all others; nothing where no database is. */
+    private static Map<ByteBuffer, byte[]> read(Path database, boolean offsets) throws RocksDBException {
         Map<ByteBuffer, byte[]> contents = new HashMap<>();
         if (!Files.isDirectory(database)) return contents;
         List<ColumnFamilyDescriptor> families = new ArrayList<>();
@@ -159,7 +165,8 @@ final class Image {
             ReadOptions checked = new ReadOptions().setVerifyChecksums(true)) {
             for (ColumnFamilyHandle family : handles) {
                 try (RocksIterator all = db.newIterator(family, checked)) {
-                    for (all.seekToFirst(); all.isValid(); all.next()) contents.put(ByteBuffer.wrap(all.key()), all.value());
+                    boolean isOffsets = new String(family.getName(), StandardCharsets.UTF_8).equals(OFFSETS);
+                for (all.seekToFirst(); isOffsets == offsets && all.isValid(); all.next()) contents.put(ByteBuffer.wrap(all.key()), all.value());
                     all.status(); // Kafka Streams does not ask.
                 }
                 family.close();
@@ -168,16 +175,38 @@ final class Image {
         return contents;
     }
 
-    private static Map<TopicPartition, Long> readCheckpoint(Path task) throws IOException {
+    private static Map<TopicPartition, Long> readCheckpoint(Path task) throws IOException, RocksDBException {
         Map<TopicPartition, Long> offsets = new HashMap<>();
         Path file = task.resolve(".checkpoint");
-        if (!Files.exists(file)) return offsets;
+        if (!Files.exists(file)) {
+            for (Path database : databasesIn(task)) {
+                for (Map.Entry<ByteBuffer, byte[]> entry : read(database, true).entrySet()) addOffset(offsets, entry.getKey(), entry.getValue());
+            }
+            return offsets;
+        }
         List<String> lines = Files.readAllLines(file);
         for (String line : lines.subList(2, lines.size())) {
             String[] fields = line.split(" ");
             offsets.put(new TopicPartition(fields[0], Integer.parseInt(fields[1])), Long.parseLong(fields[2]));
         }
         return offsets;
+    }
+
+    /** The key is {@code topic-partition}, the value the offset; there are other keys, too. What segments agree on is the least. */
+    private static void addOffset(Map<TopicPartition, Long> offsets, ByteBuffer key, byte[] value) {
+        String name = text(key);
+        int at = name.lastIndexOf('-');
+        if (at < 0 || value.length != Long.BYTES) return;
+        long offset = ByteBuffer.wrap(value).getLong();
+        if (offset >= 0) offsets.merge(new TopicPartition(name.substring(0, at), Integer.parseInt(name.substring(at + 1))), offset, Math::min);
+    }
+
+    private static List<Path> databasesIn(Path task) throws IOException {
+        List<Path> found = new ArrayList<>();
+        for (String parent : directoriesIn(task)) {
+            for (String name : directoriesIn(task.resolve(parent))) found.add(task.resolve(parent).resolve(name));
+        }
+        return found;
     }
 
     private static Set<String> storesIn(Path task) throws IOException {
