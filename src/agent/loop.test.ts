@@ -540,3 +540,29 @@ describe('limits', () => {
     expect((await result).tasks.map(({ outcome }) => outcome)).toEqual(['unchanged']);
   });
 });
+
+describe('where the guarantee is not known', () => {
+  const AUTO = { processingGuarantee: 'auto' } as const;
+
+  test('what both grant is captured right after its checkpoint, whenever the last round was', async () => {
+    await using scenario = await AgentScenario.open();
+    const database = await scenario.disk.plantTask('0_0', [{ number: 7 }]);
+    scenario.start({ settings: AUTO });
+    await scenario.untilRounds(1);
+    // Written to, it is worth something under at-least-once alone: a round finds nothing to capture.
+    await scenario.pass(6 * 60_000);
+    database.change({ add: [{ number: 8, sizeBytes: 300 * 1024, largestSequence: 100n }] });
+    await scenario.untilRounds(2);
+    expect(scenario.taskStatus('0_0')?.why?.reason).toBe('guarantee_unknown');
+
+    await scenario.disk.checkpoint('0_0', 200);
+    const checkpointMs = scenario.clock.monotonicMs();
+    scenario.hint('0_0');
+    await scenario.untilRounds(3);
+    expect(scenario.clock.monotonicMs() - checkpointMs).toBeLessThan(60_000);
+    expect(scenario.taskStatus('0_0')?.entry).toMatchObject({
+      quality: 'clean',
+      offsets: new Map([['orders-agg-changelog-0', 200n]]),
+    });
+  });
+});

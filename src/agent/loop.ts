@@ -166,7 +166,9 @@ export class Loop implements Agent {
       watcher.watchOnly([...this.#views.present].map((task) => join(this.#application.directory, task)));
       await this.#refresh(nowMs, watcher.isWatching ? SWEEP_MS : SWEEP_WITHOUT_WATCHES_MS);
     });
-    this.#rhythm.see(nowMs, { hasChanged: this.#views.changed.size > 0 });
+    // Right after a checkpoint both guarantees grant what soon only one does.
+    const isFleeting = this.#settings.processingGuarantee === 'auto' && this.#views.hasPending;
+    this.#rhythm.see(nowMs, { hasChanged: this.#views.changed.size > 0, isFleeting });
     const { situation } = this.#rhythm;
     const due = schedule({
       nowMs,

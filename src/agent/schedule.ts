@@ -11,6 +11,10 @@ export interface Situation {
   readonly changedMs: number | undefined;
   /** When the last round that was due by itself began. */
   readonly roundMs: number | undefined;
+  /** Since when something can be captured that the next write of the application may spoil. */
+  readonly fleetingMs: number | undefined;
+  /** When the last round for such began. */
+  readonly fleetingRoundMs: number | undefined;
   /** At most one in so long, this time: the setting with its jitter. */
   readonly intervalMs: number;
   /** The last round left tables for the next one. */
@@ -60,10 +64,16 @@ export function schedule(situation: Situation): Due {
 }
 
 /** Unchanged state is never due. */
-function dueOf({ changedMs, roundMs, intervalMs, isUnfinished, hasEnded, nowMs }: Situation): number | undefined {
+function dueOf(situation: Situation): number | undefined {
+  const { changedMs, roundMs, fleetingMs, fleetingRoundMs, intervalMs, isUnfinished, hasEnded, nowMs } = situation;
   if (hasEnded || isUnfinished) return nowMs;
-  if (changedMs === undefined) return undefined;
-  return Math.max(changedMs + SETTLE_MS, roundMs === undefined ? changedMs : roundMs + intervalMs);
+  const after = (sinceMs: number | undefined, beforeMs: number | undefined): number =>
+    sinceMs === undefined
+      ? Infinity
+      : Math.max(sinceMs + SETTLE_MS, beforeMs === undefined ? sinceMs : beforeMs + intervalMs);
+  // A round that found nothing to capture must not make one wait that would.
+  const dueMs = Math.min(after(changedMs, roundMs), after(fleetingMs, fleetingRoundMs));
+  return dueMs === Infinity ? undefined : dueMs;
 }
 
 const BACK_OFF_MS_MIN = 1000;

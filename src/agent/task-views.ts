@@ -55,6 +55,11 @@ export class TaskViews {
     return new Set([...this.#views].flatMap(([task, view]) => (isChanged(view) ? [task] : [])));
   }
 
+  /** Something can be captured, and is not what is stored. */
+  get hasPending(): boolean {
+    return [...this.#views.values()].some(({ glance }) => glance?.isPending === true);
+  }
+
   /** When the last change was seen, by the steady clock. */
   get changedAtMs(): number {
     return this.#changedAtMs;
