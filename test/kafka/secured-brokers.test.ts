@@ -115,7 +115,7 @@ test.for([
   expect(isTransactional).toBe(false);
   expect([...topics]).toMatchObject([[`${TOPICS}-input`, { kind: 'present', id: expect.stringMatching(/^.{22}$/) }]]);
   const found = topics.get(`${TOPICS}-input`);
-  expect(found?.kind === 'present' && [...found.partitions.keys()].sort()).toEqual([0, 1]);
+  expect(found?.kind === 'present' && new Set(found.partitions.keys())).toEqual(new Set([0, 1]));
 });
 
 test.for([

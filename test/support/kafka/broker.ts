@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ScramMechanism } from '../../../src/kafka/sasl.ts';
 import type { Load } from '../model.ts';
 import { ControlledProcess } from './controlled-process.ts';
 import { brokerClassPath } from './java-programs.ts';
@@ -11,27 +12,42 @@ const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
 /** A real Kafka broker (KRaft, one node) on free ports of 127.0.0.1, its data in a directory that goes with it. */
 export class Broker {
   readonly bootstrap: string;
+  /** Where its other listeners listen, by name. */
+  readonly listeners: ReadonlyMap<string, string>;
   readonly #java: ControlledProcess;
   readonly #directory: string;
   readonly #signal: AbortSignal;
 
-  private constructor(bootstrap: string, java: ControlledProcess, directory: string, signal: AbortSignal) {
+  private constructor(
+    { bootstrap, listeners }: Pick<Broker, 'bootstrap' | 'listeners'>,
+    process: { readonly java: ControlledProcess; readonly directory: string; readonly signal: AbortSignal },
+  ) {
     this.bootstrap = bootstrap;
-    this.#java = java;
-    this.#directory = directory;
-    this.#signal = signal;
+    this.listeners = listeners;
+    this.#java = process.java;
+    this.#directory = process.directory;
+    this.#signal = process.signal;
   }
 
-  /** Resolves when the broker answers. `signal` bounds everything that is asked of it later, too. `more` are its own settings. */
-  static async start(signal: AbortSignal, more: Readonly<Record<string, string | number>> = {}): Promise<Broker> {
+  /**
+   * Resolves when the broker answers. `signal` bounds everything that is asked of it later, too. `more` are its own settings,
+   * `protocols` those of more listeners, by name.
+   */
+  static async start(
+    signal: AbortSignal,
+    more: Readonly<Record<string, string | number>> = {},
+    protocols: Readonly<Record<string, 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'>> = {},
+  ): Promise<Broker> {
     const classPath = await brokerClassPath();
-    const [port, controllerPort] = await freePorts();
+    const names = Object.keys(protocols);
+    const [port, controllerPort = 0, ...morePorts] = await freePorts(2 + names.length);
     const bootstrap = `127.0.0.1:${port}`;
+    const listeners = new Map(names.map((name, index) => [name, `127.0.0.1:${morePorts[index]}`]));
     await using started = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), 'warmstate-broker-'));
     started.defer(() => rm(directory, { recursive: true, force: true }));
     const properties = join(directory, 'server.properties');
-    await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory, more }));
+    await writeFile(properties, serverProperties({ bootstrap, controllerPort, directory, listeners, protocols, more }));
     const java = started.use(
       await ControlledProcess.start('warmstate.Broker', {
         classPath,
@@ -40,12 +56,17 @@ export class Broker {
     );
     await java.request('/end-offsets', {}, signal);
     started.move();
-    return new Broker(bootstrap, java, directory, signal);
+    return new Broker({ bootstrap, listeners }, { java, directory, signal });
   }
 
   /** Creates `<topics>-input`, `<topics>-table` (with `partitions`) and `<topics>-global` (with two). */
   async createTopics(topics: string, partitions: number): Promise<void> {
     await this.#java.request('/topics', { topics, partitions }, this.#signal);
+  }
+
+  /** Lets a user sign in by SCRAM. */
+  async addScramUser(user: string, password: string, mechanism: ScramMechanism): Promise<void> {
+    await this.#java.request('/scram-user', { user, password, mechanism }, this.#signal);
   }
 
   async deleteTopic(topic: string): Promise<void> {
@@ -92,15 +113,21 @@ function serverProperties(options: {
   readonly bootstrap: string;
   readonly controllerPort: number;
   readonly directory: string;
+  readonly listeners: ReadonlyMap<string, string>;
+  readonly protocols: Readonly<Record<string, string>>;
   readonly more: Readonly<Record<string, string | number>>;
 }): string {
   const controller = `127.0.0.1:${options.controllerPort}`;
+  const listeners = [...options.listeners].map(([name, address]) => `,${name}://${address}`).join('');
+  const protocols = Object.entries(options.protocols)
+    .map(([name, protocol]) => `,${name}:${protocol}`)
+    .join('');
   return [
     'process.roles=broker,controller',
     'node.id=1',
-    `listeners=PLAINTEXT://${options.bootstrap},CONTROLLER://${controller}`,
+    `listeners=PLAINTEXT://${options.bootstrap},CONTROLLER://${controller}${listeners}`,
     'controller.listener.names=CONTROLLER',
-    'listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    `listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${protocols}`,
     `controller.quorum.voters=1@${controller}`,
     `log.dirs=${join(options.directory, 'log')}`,
     'auto.create.topics.enable=false',
@@ -128,18 +155,18 @@ function offsetsOf(json: string): ReadonlyMap<string, bigint> {
   return new Map(Object.entries(parsed ?? {}).map(([partition, offset]) => [partition, BigInt(String(offset))]));
 }
 
-/** Two different ports that were free a moment ago. */
-async function freePorts(): Promise<readonly [number, number]> {
-  const servers = [createServer(), createServer()] as const;
-  const listen = async (server: (typeof servers)[number]): Promise<number> => {
+/** Different ports that were free a moment ago. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports: number[] = [];
+  for (const server of servers) {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once('error', reject).listen(0, '127.0.0.1', resolve);
     await promise;
     const address = server.address();
     if (typeof address !== 'object' || address === null) throw new TypeError('a TCP server has a port');
-    return address.port;
-  };
-  const ports = [await listen(servers[0]), await listen(servers[1])] as const;
+    ports.push(address.port);
+  }
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
 }

@@ -17,6 +17,9 @@ export interface PrintedTask {
   /** Where a restored one comes from. */
   readonly snapshot?: string | null;
   readonly reason: string | null;
+  readonly message?: string | null;
+  /** Where brokers are asked. */
+  readonly replayRecords?: number;
   readonly stateTime: string | null;
   readonly offsets: Readonly<Record<string, string>>;
 }
@@ -28,7 +31,7 @@ export interface PrintedSnapshot {
 }
 
 /** Flags that what looks at a repository does not take. */
-const OF_A_POD = ['state-dir', 'processing-guarantee', 'transactional-stores', 'instance'];
+const OF_A_POD = ['state-dir', 'processing-guarantee', 'transactional-stores', 'instance', 'bootstrap-servers'];
 
 interface PrintedDocument {
   readonly tasks: readonly {
@@ -52,6 +55,8 @@ export interface ProtectedAppOptions {
   readonly broker: Broker;
   readonly load: Load;
   readonly partitions: number;
+  /** Whether what warmstate does asks the broker. */
+  readonly asksBrokers?: boolean;
   /** The state directory and the repository lie below it. */
   readonly directory: string;
   readonly signal: AbortSignal;
@@ -67,7 +72,7 @@ export class ProtectedApp {
   readonly #flags: Readonly<Record<string, string>>;
 
   private constructor(options: ProtectedAppOptions, instance = 'pod-0') {
-    const { name, guarantee, transactionalStores = false, directory } = options;
+    const { name, guarantee, transactionalStores = false, directory, broker, asksBrokers = false } = options;
     this.name = name;
     this.#options = options;
     this.stateDir = join(directory, name);
@@ -81,6 +86,7 @@ export class ProtectedApp {
       instance,
       lineage: 'test',
       output: 'json',
+      ...(asksBrokers ? { 'bootstrap-servers': broker.bootstrap } : {}),
     };
   }
 
@@ -165,6 +171,7 @@ export class ProtectedApp {
       readonly 'on-failure'?: 'continue' | 'fail';
       readonly 'processing-guarantee'?: 'auto';
       readonly 'max-age'?: string;
+      readonly 'bootstrap-servers'?: string;
       readonly 'max-layout'?: 'file' | 'column-family';
     } = {},
   ): Promise<readonly PrintedTask[]> {
@@ -189,7 +196,13 @@ export class ProtectedApp {
   }
 
   async inspect(): Promise<{ readonly running: boolean | null; readonly tasks: readonly { readonly task: string }[] }> {
-    const flags = without(this.#flags, ['processing-guarantee', 'destination', 'instance', 'lineage']);
+    const flags = without(this.#flags, [
+      'processing-guarantee',
+      'destination',
+      'instance',
+      'lineage',
+      'bootstrap-servers',
+    ]);
     return JSON.parse(await this.#succeed('inspect', flags));
   }
 

@@ -11,6 +11,9 @@ import kafka.tools.StorageTool;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
@@ -36,6 +39,9 @@ public final class Broker {
         admin.describeCluster().clusterId().get();
         Harness harness = new Harness();
         harness.on("/topics", (query, body) -> createTopics(admin, query.text("topics"), query.number("partitions")));
+        harness.on("/scram-user", (query, body) -> admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(
+            query.text("user"), new ScramCredentialInfo(ScramMechanism.fromMechanismName(query.text("mechanism")), 4096),
+            query.text("password")))).all().get());
         harness.on("/delete-topic", (query, body) -> admin.deleteTopics(List.of(query.text("topic"))).all().get());
         harness.on("/feed", (query, body) -> Feed.send(bootstrap, query));
         harness.on("/end-offsets", (query, body) -> body.append(Json.of(endOffsets(admin))));
