@@ -120,3 +120,25 @@ describe('one pod after another', () => {
     },
   );
 });
+
+test('beside 1,000 dead epochs of 2,000 tasks a pod plans within five seconds, and reads each record at most twice', async () => {
+  const fleet = new Fleet({ seed: 7, latencyMs: 20, unavailable: 0.01 });
+  // Earlier generations: what they had, their successors took over and published further.
+  for (let generation = 0; generation < 5; generation++) {
+    const pods = names(`gone-${generation}`, 200);
+    for (const [n, pod] of pods.entries()) {
+      await fleet.run(pod, share(2000, n, 200), { offset: BigInt(100 + generation) });
+    }
+    await fleet.pass(1000);
+    for (const pod of pods) await fleet.close(pod);
+  }
+  const outcomes = await fleet.until(Promise.all(names('new', 4).map((pod) => fleet.restore(pod))));
+  for (const { planMs, readsMax, tasks, requests } of outcomes) {
+    expect(planMs).toBeLessThan(5000);
+    expect(readsMax).toBeLessThanOrEqual(2);
+    expect(requests).toBeLessThan(1100);
+    expect(tasks).toHaveLength(10);
+  }
+  expect(new Set(outcomes.flatMap(({ tasks }) => tasks)).size).toBe(40);
+  await fleet.end();
+}, 300_000);

@@ -1,10 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Random } from '../../src/base/clock.ts';
 import { Failure } from '../../src/base/failure.ts';
-import { repositoryKeys } from '../../src/repository/keys.ts';
+import { createEpoch, repositoryKeys } from '../../src/repository/keys.ts';
 import { type EpochRecord, encodeRecord, type TaskSummary } from '../../src/repository/record.ts';
 import { listRepository, openRepository, type Repository } from '../../src/repository/repository.ts';
-import { createEpochAfter } from '../../src/repository/writer.ts';
 import { Adoption } from '../../src/restore/adoption.ts';
 import { describePlan, type Filled } from '../../src/restore/fill.ts';
 import { OwnRecord } from '../../src/restore/own-record.ts';
@@ -91,9 +90,8 @@ export class Fleet {
     tasks: readonly string[],
     more: { after?: string; offset?: bigint; appVersion?: string } = {},
   ): Promise<void> {
-    const repository = await this.#open(this.store);
-    const listing = await listRepository(repository, ALWAYS);
-    const epoch = createEpochAfter(listing, { instance, random: this.random });
+    const after = more.after === undefined ? [] : [more.after];
+    const epoch = createEpoch({ storeTimeMs: this.clock.nowMs(), instance, random: this.random, after });
     const ending = new AbortController();
     const record = this.#recordOf(instance, epoch, {
       after: more.after,
