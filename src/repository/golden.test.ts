@@ -217,6 +217,19 @@ const inside: SnapshotDocument = {
   ]),
 };
 
+/** As brokers told them at the capture. */
+function withTopicIds(of: SnapshotDocument): SnapshotDocument {
+  const topicIds = new Map([
+    ['orders-agg-changelog', 'AAECAwQFBgcICQoLDA0ODw'],
+    ['orders-win-changelog', '_-ECAwQFBgcICQoLDA0ODw'],
+  ]);
+  return {
+    ...of,
+    entries: of.entries.map((entry) => ({ ...entry, topicIds })),
+    seen: new Map([...of.seen].map(([task, memory]) => [task, { ...memory, topicIds }])),
+  };
+}
+
 const record: EpochRecord = {
   application: 'orders',
   lineage: 'shop/eu',
@@ -339,6 +352,14 @@ describe('format 1', () => {
     expect(await decodeDocument(zstdCompressSync(golden('document-column-family.json')), key)).toEqual(inside);
     const text = textOf(zstdDecompressSync(await encodeDocument(inside)));
     expect(text).toBe(textOf(golden('document-column-family.json')));
+  });
+
+  test('of a document with the ids of topics is read, and written the same', async () => {
+    const told = withTopicIds(inside);
+    const key = `orders/shop%2Feu/snapshots/${EPOCH}/00000012.json.zst`;
+    expect(await decodeDocument(zstdCompressSync(golden('document-topic-ids.json')), key)).toEqual(told);
+    const text = textOf(zstdDecompressSync(await encodeDocument(told)));
+    expect(text).toBe(textOf(golden('document-topic-ids.json')));
   });
 
   test('of a record is read, and written the same', () => {
