@@ -11,6 +11,7 @@ import { MatrixLine } from '../support/matrix/matrix-line.ts';
 const CHOSEN: Readonly<Record<string, readonly Scenario[]>> = {
   '2.8.2/exactly_once_v2': ['clean-close', 'killed'],
   '3.5.2/at_least_once': ['killed'],
+  '4.4.0-transactional/exactly_once_v2': ['killed'],
   '4.0.2/exactly_once_v2': ['standby', 'two-pods', 'changelog-went-on'],
 };
 const DURATION_MS_MAX = 40 * 60_000;
