@@ -200,6 +200,9 @@ describe('the program, given', () => {
 });
 
 describe('time that runs out', () => {
+  /** Both at once: instances that are adopted come one after another. */
+  const selection = { kind: 'all' } as const;
+
   /** Two tasks with a large table each; the one of 0_1 does not come. */
   async function stalled(scenario: Scenario): Promise<SimulatedStore> {
     const store = new SimulatedStore();
@@ -233,7 +236,7 @@ describe('time that runs out', () => {
     const late = new AbortController();
     const choices = which === 'deadline' ? { signal: late.signal } : { stallTimeoutMs: 1000 };
     const [{ outcome, tasks }] = await Promise.all([
-      scenario.restore({ store, ...choices }),
+      scenario.restore({ store, selection, ...choices }),
       abortInTime(scenario, late, new Failure('deadline', 'the time is up')),
     ]);
     expect([outcome, ...tasks.map(({ task, decision, why }) => `${task} ${decision} ${why?.reason}`)]).toEqual([
@@ -250,7 +253,7 @@ describe('time that runs out', () => {
     await using scenario = await Scenario.open();
     const store = await stalled(scenario);
     const told = new AbortController();
-    const restored = scenario.restore({ store, signal: told.signal });
+    const restored = scenario.restore({ store, selection, signal: told.signal });
     const ended = expect(restored).rejects.toThrow('SIGTERM');
     await abortInTime(scenario, told, new Error('SIGTERM'));
     await ended;
