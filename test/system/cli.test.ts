@@ -96,8 +96,11 @@ SETTING                 VALUE                   FROM
 --stall-timeout         60s                     default
 --on-failure            continue                default
 --keep-within           6h                      default
+--prune                 auto                    default
 --termination-grace-period  -                   not set
 --listen                :10464                  default
+--bootstrap-servers     -                       not set
+--command-config        -                       not set
 --output                text                    default
 --config                FILE                    WARMSTATE_CONFIG
 --log-level             info                    default
