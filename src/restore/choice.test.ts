@@ -153,12 +153,11 @@ describe('who has nothing yet', () => {
       'adopts nobody whose heir runs and has not published yet',
       [
         gone('a', '0_0'),
-        gone('b', '0_1'),
         restoring('c', ['settled a'], { ago: 30, silentMs: 29 * MINUTE_MS, state: 'gone' }),
         alive('c', '', { ago: 29, after: epoch('c', 30) }),
       ],
       {},
-      'adopted b: 0_1',
+      'copied a: 0_0',
     ],
     [
       'adopts the heir who published and died, not whom it had adopted',
@@ -224,6 +223,12 @@ describe('who has nothing yet', () => {
     [
       'copies what was adopted a moment ago where nobody else is there',
       [gone('a', '0_0'), restoring('c', ['settled a'])],
+      {},
+      'copied a: 0_0',
+    ],
+    [
+      'copies what is about to be adopted where nothing else is there',
+      [gone('a', '0_0'), restoring('c', ['adopted a'])],
       {},
       'copied a: 0_0',
     ],

@@ -291,7 +291,7 @@ class Table {
       ...restores.map((restore) => ({
         ...restore,
         silentMs: 0,
-        epochs: restore.claims.filter((claim) => claim.kind !== 'copied' && isFirm(claim)).map(({ epoch }) => epoch),
+        epochs: restore.claims.filter((claim) => claim.kind !== 'copied').map(({ epoch }) => epoch),
       })),
     ].map((candidate) => ({
       ...candidate,
