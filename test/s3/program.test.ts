@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SERVER_NAMES, startServer } from '../support/s3-server/real-servers.ts';
 import { destinationOn } from '../support/s3-server/s3-destination.ts';
@@ -33,5 +35,15 @@ describe.each(SERVER_NAMES)('the whole program on %s', (name) => {
     expect(await run('restore')).toMatchObject({ outcome: 'restored' });
     expect(await scenario.hashes()).toEqual(second);
     expect(await run('verify')).toMatchObject({ problems: [] });
+
+    // Two pods with other names: one adopts it all, and the other one, that comes second, copies it.
+    const pods = ['new-0', 'new-1'].map(async (instance) => {
+      const stateDir = join(scenario.path, instance);
+      await mkdir(stateDir);
+      return warmstate(['restore', '--instance', instance, '--state-dir', stateDir], { env });
+    });
+    for (const { code, stdout } of await Promise.all(pods)) {
+      expect([code, JSON.parse(stdout)]).toMatchObject([0, { outcome: 'restored' }]);
+    }
   });
 });
