@@ -55,7 +55,8 @@ export default defineConfig({
           include: ['test/kafka/**/*.test.ts'],
           testTimeout: 900_000,
           hookTimeout: 900_000,
-          fileParallelism: false,
+          // They mostly wait; two brokers and two applications leave room on two cores.
+          maxWorkers: 2,
         },
       },
     ],

@@ -202,12 +202,13 @@ test('config shows everything, and then what is wrong', async () => {
       .split('\n')
       .map((row) => row.replaceAll(/ {2,}/g, '|'))
       .filter((row) => !row.startsWith('--s3-'))
-      .slice(0, 7),
+      .slice(0, 8),
   ).toEqual([
     'SETTING|VALUE|FROM',
     '--state-dir|/var/lib/kafka-streams|default',
     '--application-id|-|not set',
     '--processing-guarantee|-|not set',
+    '--transactional-stores|false|default',
     '--destination|s3://***@bucket|WARMSTATE_DESTINATION',
     '--instance|orders-0|default, the host name',
     '--lineage|prod|command line',

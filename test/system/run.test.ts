@@ -50,7 +50,7 @@ test('SIGTERM waits for the application, a second one changes nothing, and the e
   await sidecar.logged('phase-changed', ({ phase }) => phase === 'finishing');
   sidecar.signal('SIGTERM');
   await delay(A_WHILE_MS);
-  expect([sidecar.isAlive, (await newestRecord(scenario)).state]).toEqual([true, 'alive']);
+  expect([sidecar.isAlive, (await newestRecord(scenario)).state]).toEqual([true, 'finishing']);
   await scenario.moveOffsets('0_0', 7);
   const ended = sidecar.end();
   await application.release();
@@ -75,7 +75,7 @@ test('SIGINT twice, from somebody who waits at a terminal, ends it at once', asy
   expect(sidecar.isAlive).toBe(true);
   sidecar.signal('SIGINT');
   expect(await sidecar.exitCode()).toBe(130);
-  expect((await newestRecord(scenario)).state).toBe('alive');
+  expect((await newestRecord(scenario)).state).toBe('finishing');
   await application.release();
 });
 
