@@ -291,9 +291,9 @@ describe('the end', () => {
     scene.start({ settings: { terminationGracePeriodMs: 600_000 } });
     await scene.untilRounds(1);
     scene.stop();
+    await scene.until('it is said', () => scene.records()[0]?.state === 'finishing');
     await scene.pass(5000);
     expect([scene.hasEnded, scene.status.phase]).toEqual([false, 'finishing']);
-    expect(scene.records().map(({ state }) => state)).toEqual(['finishing']);
     await scene.disk.moveOffsets('0_0', 5);
     scene.lock = 'stopped';
     await scene.end();
