@@ -70,6 +70,12 @@ describe.for(['2.8.2', '3.9.2', '4.2.2', '4.3.1'])('Kafka Streams %s, exactly_on
       expect(application.events.filter(({ event }) => event === 'failed').length).toBeGreaterThan(4);
       await application.close();
     }
+    {
+      // A compaction that ran across that close wrote tables newer than its checkpoint; this one has nothing to write.
+      await using application = await app.start({ isCalm: true });
+      await application.caughtUp(THROWING, LOAD);
+      await application.close();
+    }
     const closed = await closedTasks(sidecar, TASKS);
     {
       await using application = await app.start({ commitIntervalMs: 8000 });

@@ -85,13 +85,16 @@ test('Q6: an exactly-once application that was killed and started again is taint
   expect(looksClean.size).toBeGreaterThan(0);
 });
 
-/** Looks until most of the tasks that are busy have tables that no checkpoint covers. */
+/**
+ * Looks until most of the tasks that are busy have tables that no checkpoint covers. Of one that moved to another thread in
+ * sight nothing more is learnt before its next checkpoint (D2), so in the end one is enough.
+ */
 async function untilFlushed(directory: string, memories: Map<string, TaskMemory>): Promise<void> {
   const deadlineMs = performance.now() + FLUSHED_MS_MAX;
   for (;;) {
     const verdicts = Object.entries(await judgeAll(directory, memories));
     const uncovered = verdicts.filter(([, { watched }]) => watched === 'exactly_once_running');
-    if (uncovered.length >= 3) return;
+    if (uncovered.length >= (performance.now() > deadlineMs - FLUSHED_MS_MAX / 2 ? 1 : 3)) return;
     // On a busy machine tasks move from thread to thread, and are closed and opened between two looks: watched from now on.
     for (const [task, { watched }] of verdicts) if (watched === 'unclean_restart') memories.delete(task);
     if (performance.now() > deadlineMs) throw new Error(`nothing was flushed: ${JSON.stringify(verdicts)}`);
