@@ -6,20 +6,10 @@ import { injectManifests } from '../../src/inject/manifests.ts';
 import { type Tree, textAt, treeAt, treesAt, withKeys } from '../../src/inject/tree.ts';
 import { findConfigMaps } from '../../src/inject/workload.ts';
 import { type Admitted, type KubernetesCode, openKubernetesCode } from '../support/kubernetes-code.ts';
-import { podShape } from '../support/pod-shape.ts';
+import { OPTIONS, podShape } from '../support/pod-shape.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 const POLICY = `${DEPLOY}admission/policy.yaml`;
-const OPTIONS = {
-  image: 'registry.example/warmstate:0.1.0',
-  destination: 's3://my-bucket/kafka-streams',
-  stateDirLimitBytes: undefined,
-  terminationGracePeriodSeconds: undefined,
-  shape: 'native',
-  applicationId: undefined,
-  processingGuarantee: undefined,
-  stateDir: undefined,
-} as const;
 /** Every kind, and what it is called where it is an example. */
 const KINDS = [
   ['StatefulSet', 'wordcount', 'controller-revision-hash'],

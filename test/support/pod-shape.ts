@@ -1,5 +1,17 @@
 import { at, isTree, type Tree, textAt, treeAt, treesAt } from '../../src/inject/tree.ts';
 
+/** With which inject makes what lies in deploy/. */
+export const OPTIONS = {
+  image: 'registry.example/warmstate:0.1.0',
+  destination: 's3://my-bucket/kafka-streams',
+  stateDirLimitBytes: undefined,
+  terminationGracePeriodSeconds: undefined,
+  shape: 'native',
+  applicationId: undefined,
+  processingGuarantee: undefined,
+  stateDir: undefined,
+} as const;
+
 // Manifests say the same in several ways. What follows says it in one, as the kubelet would make it.
 
 /** Of a workload, or of a pod itself. `configMaps` are those of its namespace, by name. */

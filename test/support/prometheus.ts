@@ -49,25 +49,29 @@ async function run(command: string, args: readonly string[], cwd: string): Promi
 
 /** What promtool has to say of the text of a scrape; empty where it likes it. */
 export async function lintMetrics(text: string): Promise<string> {
-  const child = spawn(join(PROGRAMS, 'promtool'), ['check', 'metrics'], { stdio: ['pipe', 'pipe', 'pipe'] });
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  child.stdin.end(text);
-  await once(child, 'close');
-  return child.exitCode === 0 ? said : `${said}promtool exits with ${child.exitCode}`;
+  const { code, said } = await runPromtool(['check', 'metrics'], { input: text });
+  return code === 0 ? said : `${said}promtool exits with ${code}`;
 }
 
 /** Runs a command of promtool on files; what it says where it fails. */
 export async function promtool(command: readonly string[], files: Readonly<Record<string, string>>): Promise<string> {
   await using directory = await openTempDirectory();
   for (const [name, text] of Object.entries(files)) await writeFile(join(directory.path, name), text);
-  const child = spawn(join(PROGRAMS, 'promtool'), command, { cwd: directory.path, stdio: ['ignore', 'pipe', 'pipe'] });
+  const { code, said } = await runPromtool(command, { cwd: directory.path });
+  return code === 0 ? '' : `${said}promtool exits with ${code}`;
+}
+
+async function runPromtool(
+  command: readonly string[],
+  { cwd, input = '' }: { readonly cwd?: string; readonly input?: string },
+): Promise<{ readonly code: number | null; readonly said: string }> {
+  const child = spawn(join(PROGRAMS, 'promtool'), command, { cwd, stdio: ['pipe', 'pipe', 'pipe'] });
   let said = '';
   child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.stdin.end(input);
   await once(child, 'close');
-  return child.exitCode === 0 ? '' : `${said}promtool exits with ${child.exitCode}`;
+  return { code: child.exitCode, said };
 }
 
 export interface ScrapeTarget {

@@ -3,19 +3,8 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { cleanManifests, injectManifests } from '../../src/inject/manifests.ts';
 import { treeAt, treesAt } from '../../src/inject/tree.ts';
-import { podShape } from '../support/pod-shape.ts';
+import { OPTIONS, podShape } from '../support/pod-shape.ts';
 import { warmstate } from '../support/warmstate.ts';
-
-const OPTIONS = {
-  image: 'registry.example/warmstate:0.1.0',
-  destination: 's3://my-bucket/kafka-streams',
-  stateDirLimitBytes: undefined,
-  terminationGracePeriodSeconds: undefined,
-  shape: 'native',
-  applicationId: undefined,
-  processingGuarantee: undefined,
-  stateDir: undefined,
-} as const;
 
 const read = (path: string): string => readFileSync(new URL(`../../deploy/${path}`, import.meta.url), 'utf8');
 
