@@ -1,16 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/base/clock.ts';
-
-interface Sleeper {
-  readonly wakeAtMs: number;
-  readonly wake: () => void;
-}
+import { type Sleeper, Sleepers } from './sleepers.ts';
 
 /** A clock that stands still until a test moves it. */
 export class ManualClock implements Clock {
   #wallMs: number;
   #monotonicMs = 0;
-  #sleepers: readonly Sleeper[] = [];
+  readonly #sleepers = new Sleepers();
   readonly #sleepsPass: boolean;
 
   /** With `sleepsPass`, who sleeps moves the clock and goes on at once; not for who sleeps to watch others. */
@@ -27,26 +23,28 @@ export class ManualClock implements Clock {
     return this.#monotonicMs;
   }
 
-  async sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    if (this.#sleepsPass) return this.#pass(ms);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const sleeper: Sleeper = { wakeAtMs: this.#monotonicMs + ms, wake: resolve };
-    this.#sleepers = [...this.#sleepers, sleeper];
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+  sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return this.#sleep(ms, signal, this);
+  }
+
+  /** The same time for one process. Disposed of, it is killed: whoever sleeps on it sleeps for ever, and is forgotten. */
+  forProcess(): Clock & Disposable {
+    const process = {
+      nowMs: () => this.nowMs(),
+      monotonicMs: () => this.monotonicMs(),
+      sleep: (ms: number, signal: AbortSignal) => this.#sleep(ms, signal, process),
+      [Symbol.dispose]: () => this.#sleepers.forget(process),
+    };
+    return process;
   }
 
   /** Moves both clocks; wakes the sleepers on the way in their order, and lets each go on before the next. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#monotonicMs + ms;
     await turn(); // Whoever is about to sleep does so first.
-    for (;;) {
-      const next = this.#sleepers.toSorted((a, b) => a.wakeAtMs - b.wakeAtMs)[0];
-      if (next === undefined || next.wakeAtMs > endMs) break;
+    for (let next = this.#sleepers.first; next !== undefined && next.wakeAtMs <= endMs; next = this.#sleepers.first) {
       this.#pass(next.wakeAtMs - this.#monotonicMs);
-      next.wake();
+      this.#sleepers.wake(next);
       await turn();
     }
     this.#pass(endMs - this.#monotonicMs);
@@ -55,8 +53,8 @@ export class ManualClock implements Clock {
   /** Moves both clocks to the next sleeper that there is, if any, and lets it go on. */
   async advanceToNext(): Promise<void> {
     await turn();
-    const wakeAtMs = Math.min(...this.#sleepers.map((sleeper) => sleeper.wakeAtMs));
-    if (Number.isFinite(wakeAtMs)) await this.advance(wakeAtMs - this.#monotonicMs);
+    const next = this.#sleepers.first;
+    if (next !== undefined) await this.advance(next.wakeAtMs - this.#monotonicMs);
   }
 
   /** Moves the wall clock alone, as an operator or a time server does. */
@@ -64,8 +62,18 @@ export class ManualClock implements Clock {
     this.#wallMs += ms;
   }
 
+  async #sleep(ms: number, signal: AbortSignal, process: object): Promise<void> {
+    if (signal.aborted) return;
+    if (this.#sleepsPass) return this.#pass(ms);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const sleeper: Sleeper = { wakeAtMs: this.#monotonicMs + Math.max(0, ms), signal, process, goOn: resolve };
+    this.#sleepers.add(sleeper);
+    await promise;
+  }
+
   #pass(ms: number): void {
-    this.#wallMs += ms;
-    this.#monotonicMs += ms;
+    const passedMs = Math.max(0, ms);
+    this.#wallMs += passedMs;
+    this.#monotonicMs += passedMs;
   }
 }
