@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { systemClock, systemRandom } from '../src/base/clock.ts';
 import { Budget, mapBounded } from '../src/base/concurrency.ts';
 import type { StoredFile } from '../src/repository/document.ts';
+import { nodeDisk } from '../src/restore/disk.ts';
 import { openFileStore } from '../src/storage/file-store.ts';
 import type { ObjectStore } from '../src/storage/object-store.ts';
 import { downloadFiles } from '../src/transfer/download.ts';
@@ -127,7 +128,7 @@ async function download(): Promise<void> {
   const placed = files.map((file) => ({ file, target: join(root, 'restored', file.path) }));
   const source = { store, concurrency: CONCURRENCY, work: 'download', emit: () => {}, signal } as const;
   await downloadFiles(placed, source, {
-    ...diskSink,
+    ...diskSink(nodeDisk),
     isWanted: () => true,
     reject: (_, damage) => {
       throw damage.failure;

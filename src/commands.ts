@@ -342,6 +342,7 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
         signal: AbortSignal.any([context.signal, inTime.signal]),
         files: realFiles,
         askLock: askApplicationLock,
+        askSpace: askDiskSpace,
         consultBrokers: consultationOf(settings, context),
       },
     );

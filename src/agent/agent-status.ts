@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { DiskSpace } from '../base/disk-space.ts';
 import type { AgentStatus, RestoreStatus, TaskStatus } from '../events/agent-status.ts';
 import type { Entry } from '../repository/document.ts';
 import { summarise } from '../repository/record.ts';
@@ -8,7 +9,6 @@ import { compareTasks } from '../streams/state-directory.ts';
 import type { AgentSettings } from './agent.ts';
 import type { Application } from './application.ts';
 import type { Epoch } from './epoch.ts';
-import type { DiskSpace } from './pin-limit.ts';
 import type { Publisher } from './publisher.ts';
 import type { TaskFinding } from './round-parts.ts';
 import type { Glance, TaskViews } from './task-views.ts';

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { DiskSpace } from '../base/disk-space.ts';
 import { Failure, isFailure } from '../base/failure.ts';
 import type { AgentStatus } from '../events/agent-status.ts';
 import type { SnapshotTrigger } from '../events/event.ts';
@@ -10,7 +11,6 @@ import { describeAgent } from './agent-status.ts';
 import { Application } from './application.ts';
 import type { EpochResult } from './epoch.ts';
 import { Housekeeper } from './housekeeper.ts';
-import type { DiskSpace } from './pin-limit.ts';
 import { Publisher } from './publisher.ts';
 import { Requests } from './requests.ts';
 import { Rhythm } from './rhythm.ts';

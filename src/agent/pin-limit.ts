@@ -1,9 +1,4 @@
-/** Of the volume that a path lies on. */
-export interface DiskSpace {
-  /** For whoever is not root. */
-  readonly freeBytes: number;
-  readonly sizeBytes: number;
-}
+import type { DiskSpace } from '../base/disk-space.ts';
 
 /** Space that the application wants back is not to be held for longer than an upload of so much takes. */
 const PINNED_BYTES_MAX = 1024 ** 3;

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { Budget } from '../base/concurrency.ts';
+import type { DiskSpace } from '../base/disk-space.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import type { Emit } from '../events/event.ts';
 import type { ConsultBrokers } from '../kafka/broker-facts.ts';
@@ -7,7 +8,6 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
-import type { DiskSpace } from './pin-limit.ts';
 
 export interface SnapshotSettings {
   readonly stateDir: string;

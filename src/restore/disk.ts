@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { Failure, messageOf, systemErrorCode } from '../base/failure.ts';
+import type { SinkDisk } from '../transfer/sink.ts';
 
 /**
- * What a restore does to a state directory besides writing what it downloads, flat in one table: what can fail, or be
- * the last thing before a kill, is a call of one of these. They fail with the system's own errors.
+ * All that a restore does to a state directory, flat in one table: what can fail, or be the last thing before a kill, is
+ * a call of one of these, or a write to a file that was created. They fail with the system's own errors.
  */
-export interface DiskOperations {
+export interface DiskOperations extends SinkDisk {
   /** With its parents; nothing happens where it is there. */
   makeDirectory(path: string, mode?: number): Promise<void>;
   list(path: string): Promise<readonly string[]>;
@@ -31,6 +32,13 @@ export const nodeDisk: DiskOperations = {
   remove: (path) => rm(path, { recursive: true, force: true }),
   rename,
   copy: (from, to) => copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL),
+  create: async (path) => {
+    const handle = await open(path, NEW_FILE);
+    return {
+      write: (bytes, position) => writeFully(handle, bytes, position),
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  },
   write: (path, bytes) => writeFile(path, bytes, { flush: true }),
   stamp: (path, seconds) => utimes(path, seconds, seconds),
   sync: async (path) => {
@@ -38,6 +46,16 @@ export const nodeDisk: DiskOperations = {
     await handle.sync();
   },
 };
+
+/** Never through a link, never over a file that is there. */
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.byteLength; ) {
+    const { bytesWritten } = await handle.write(bytes, written, bytes.byteLength - written, position + written);
+    written += bytesWritten;
+  }
+}
 
 /** Runs what writes to the state directory; `what` is what could not be done, for the message. */
 export async function onDisk<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -172,6 +172,7 @@ class Work {
       if (of !== undefined && !isDamaged(task)) await this.#install(of, staging);
     };
     for (const [task, files] of left) if (files === 0) await finishTask(task);
+    const sink = diskSink(tools.disk);
     await downloadFiles<StagedFile>(
       missing,
       {
@@ -182,10 +183,10 @@ class Work {
         signal: tools.signal,
       },
       {
-        open: diskSink.open,
+        open: sink.open,
         isWanted: ({ task }) => !isDamaged(task),
         finish: async (item) => {
-          await diskSink.finish(item);
+          await sink.finish(item);
           const files = (left.get(item.task) ?? 0) - 1;
           left.set(item.task, files);
           if (files === 0) await finishTask(item.task);

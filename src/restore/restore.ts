@@ -1,6 +1,6 @@
-import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Random } from '../base/clock.ts';
+import type { DiskSpace } from '../base/disk-space.ts';
 import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { FileAccess } from '../base/file-access.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
@@ -80,6 +80,8 @@ export interface RestoreWorld {
   /** The real one, unless something is to go wrong on purpose. */
   readonly disk?: DiskOperations;
   readonly askLock: (applicationDirectory: string) => Promise<ApplicationState>;
+  /** Of the volume that a path lies on; undefined where it cannot be told. */
+  readonly askSpace: (path: string) => Promise<DiskSpace | undefined>;
   /** Where the user grants it. */
   readonly consultBrokers?: ConsultBrokers | undefined;
   readonly clock: Clock;
@@ -154,7 +156,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     isCurrent: brokers.isCurrent,
     layoutMax: settings.layoutMax,
     selection: settings.selection.kind === 'auto' ? { kind: 'all' } : settings.selection,
-    bytesMax: await spaceFor(settings, locals),
+    bytesMax: await spaceFor(settings, locals, world),
     objection: (offer) =>
       whyWithdrawn(withdrawals, offer) ?? trials.whyQuarantined(offer) ?? whyTooNew(offer) ?? brokers.objection(offer),
   };
@@ -328,9 +330,10 @@ function offersIn({ newest }: Survey, instance: string): readonly OfferedEntry[]
 async function spaceFor(
   { stateDir, stateDirLimitBytes, bytesMax }: RestoreSettings,
   locals: readonly LocalTask[],
+  { askSpace }: RestoreWorld,
 ): Promise<number> {
-  const free = await statfs(stateDir).catch(() => undefined); // A drill that is only planned may have no directory yet.
-  const freeBytes = free === undefined ? Number.MAX_SAFE_INTEGER : free.bavail * free.bsize;
+  // A drill that is only planned may have no directory yet.
+  const { freeBytes } = (await askSpace(stateDir)) ?? { freeBytes: Number.MAX_SAFE_INTEGER };
   // What lies there counts against the limit, which the file system does not know.
   const takenBytes = locals.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const roomBytes = Math.max(0, (stateDirLimitBytes ?? Number.MAX_SAFE_INTEGER) - takenBytes);

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { openTempDirectory } from '../../test/support/temp-directory.ts';
 import type { StoredFile } from '../repository/document.ts';
+import { nodeDisk } from '../restore/disk.ts';
 import { bytesBody } from '../storage/object-store.ts';
 import { downloadFiles } from './download.ts';
 import { diskSink, emptySink, type FileSink, type PlacedFile } from './sink.ts';
@@ -82,7 +83,7 @@ test('the empty sink reads and checks everything, and keeps nothing', async () =
 });
 
 const onDisk: FileSink<PlacedFile> = {
-  ...diskSink,
+  ...diskSink(nodeDisk),
   isWanted: () => true,
   reject: (_, { failure }) => {
     throw failure;

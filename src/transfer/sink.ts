@@ -1,5 +1,3 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { Failure, messageOf, systemErrorCode } from '../base/failure.ts';
 import type { StoredFile } from '../repository/document.ts';
 
@@ -36,37 +34,33 @@ export interface PlacedFile {
   readonly target: string;
 }
 
+/** The disk that files are written to. It fails with the system's own errors. */
+export interface SinkDisk {
+  /** Makes a file that is not there yet; never through a link. */
+  create(path: string): Promise<FileWriter>;
+  /** Makes a file durable. */
+  sync(path: string): Promise<void>;
+}
+
 /** Writes files to their places, and syncs each when it is finished; directories are the caller's to sync. */
-export const diskSink: Pick<FileSink<PlacedFile>, 'open' | 'finish'> = {
-  open: async ({ target }) => {
-    const handle = await onDisk(target, () => open(target, NEW_FILE));
-    return {
-      write: (bytes, position) => onDisk(target, () => writeFully(handle, bytes, position)),
-      [Symbol.asyncDispose]: () => onDisk(target, () => handle.close()),
-    };
-  },
-  finish: ({ target }) =>
-    onDisk(target, async () => {
-      await using handle = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
-      await handle.sync();
-    }),
-};
+export function diskSink(disk: SinkDisk): Pick<FileSink<PlacedFile>, 'open' | 'finish'> {
+  return {
+    open: async ({ target }) => {
+      const writer = await onDisk(target, () => disk.create(target));
+      return {
+        write: (bytes, position) => onDisk(target, () => writer.write(bytes, position)),
+        [Symbol.asyncDispose]: () => onDisk(target, async () => writer[Symbol.asyncDispose]()),
+      };
+    },
+    finish: ({ target }) => onDisk(target, () => disk.sync(target)),
+  };
+}
 
 /** Takes all bytes and keeps none: for reading back what lies in the store. */
 export const emptySink: Pick<FileSink<unknown>, 'open' | 'finish'> = {
   open: async () => ({ write: async () => {}, [Symbol.asyncDispose]: async () => {} }),
   finish: async () => {},
 };
-
-/** Never through a link, never over a file that is there. */
-const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-
-async function writeFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.byteLength; ) {
-    const { bytesWritten } = await handle.write(bytes, written, bytes.byteLength - written, position + written);
-    written += bytesWritten;
-  }
-}
 
 async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {

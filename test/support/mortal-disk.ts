@@ -28,6 +28,13 @@ export function mortalDisk(root: string, steps: number): MortalDisk {
     remove: (path) => step(`remove ${path}`, () => nodeDisk.remove(path)),
     rename: (from, to) => step(`rename ${from} -> ${to}`, () => nodeDisk.rename(from, to)),
     copy: (from, to) => step(`copy ${from} -> ${to}`, () => nodeDisk.copy(from, to)),
+    create: async (path) => {
+      const writer = await step(`create ${path}`, () => nodeDisk.create(path));
+      return {
+        write: (bytes, position) => step(`fill ${path}`, () => writer.write(bytes, position)),
+        [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](), // The system closes what a killed process held.
+      };
+    },
     write: (path, bytes) => step(`write ${path}`, () => nodeDisk.write(path, bytes)),
     stamp: (path, seconds) => step(`stamp ${path}`, () => nodeDisk.stamp(path, seconds)),
     sync: (path) => step(`sync ${path}`, () => nodeDisk.sync(path)),
