@@ -92,7 +92,7 @@ test.for(CASES)(
 
     const smaller: string[] = [];
     let beingDeleted = 0;
-    for (const removed of deleteInDirectoryOrder(task, order)) {
+    for (const removed of deleteInDirectoryOrder(task, { order })) {
       const found = await lookAt(session, 1);
       if (found.image !== undefined && found.image !== whole) smaller.push(`accepted without ${removed}`);
       if (found.outcome === 'being_deleted') beingDeleted += 1;

@@ -1,52 +1,40 @@
-import {
-  copyFileSync,
-  type Dirent,
-  linkSync,
-  mkdirSync,
-  opendirSync,
-  readdirSync,
-  rmdirSync,
-  type Stats,
-  statSync,
-  unlinkSync,
-  utimesSync,
-} from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, type Stats, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import { type ApplicationEntry, type ApplicationFiles, nodeApplicationFiles } from './application-files.ts';
 
-/** As the file system lists, which Kafka follows; or as another one might: oldest segment first, .checkpoint last. */
-type DeletionOrder = 'listed' | 'oldest-first';
+interface Options {
+  /** As the file system lists, which Kafka follows; or as another one might: oldest segment first, .checkpoint last. */
+  readonly order?: 'listed' | 'oldest-first';
+  /** Default: the real ones. */
+  readonly files?: ApplicationFiles;
+}
 
 /** Deletes as Kafka's Utils.delete, depth first; yields what it removed after each step. */
-export function* deleteInDirectoryOrder(directory: string, order: DeletionOrder = 'listed'): Generator<string, void> {
-  for (const entry of entriesOf(directory, order)) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) {
-      yield* deleteInDirectoryOrder(path, order);
+export function* deleteInDirectoryOrder(directory: string, options: Options = {}): Generator<string, void> {
+  const files = options.files ?? nodeApplicationFiles;
+  for (const { name, isDirectory } of entriesOf(directory, options)) {
+    const path = join(directory, name);
+    if (isDirectory) {
+      yield* deleteInDirectoryOrder(path, options);
       continue;
     }
-    unlinkSync(path);
+    files.unlink(path);
     yield path;
   }
-  rmdirSync(directory);
+  files.removeDirectory(directory);
   yield directory;
 }
 
-function entriesOf(directory: string, order: DeletionOrder): readonly Dirent[] {
-  if (order === 'oldest-first') {
-    const names = readdirSync(directory, { withFileTypes: true }); // Sorted by name, which opendir does not.
-    return [
-      ...names.filter(({ name }) => name !== '.checkpoint'),
-      ...names.filter(({ name }) => name === '.checkpoint'),
-    ];
-  }
-  const listing = opendirSync(directory);
-  try {
-    const entries: Dirent[] = [];
-    for (let entry = listing.readSync(); entry !== null; entry = listing.readSync()) entries.push(entry);
-    return entries;
-  } finally {
-    listing.closeSync();
-  }
+function entriesOf(
+  directory: string,
+  { order = 'listed', files = nodeApplicationFiles }: Options,
+): readonly ApplicationEntry[] {
+  if (order === 'listed') return files.entries(directory, 'listed');
+  const entries = files.entries(directory, 'sorted');
+  return [
+    ...entries.filter(({ name }) => name !== '.checkpoint'),
+    ...entries.filter(({ name }) => name === '.checkpoint'),
+  ];
 }
 
 /**
@@ -62,11 +50,11 @@ export function layOutAgain(template: string, target: string): void {
 function copyTree(source: string, target: string, checkpoint: Stats | undefined): void {
   const mtimeSeconds = (checkpoint ?? statSync(source)).mtimeMs / 1000;
   mkdirSync(target);
-  for (const entry of entriesOf(source, 'listed')) {
-    const [from, to] = [join(source, entry.name), join(target, entry.name)];
-    if (entry.isDirectory()) {
+  for (const { name, isDirectory } of nodeApplicationFiles.entries(source, 'listed')) {
+    const [from, to] = [join(source, name), join(target, name)];
+    if (isDirectory) {
       copyTree(from, to, checkpoint);
-    } else if (entry.name === '.checkpoint') {
+    } else if (name === '.checkpoint') {
       copyFileSync(from, to);
       utimesSync(to, mtimeSeconds, mtimeSeconds);
     } else {

@@ -1,9 +1,9 @@
-import { appendFileSync, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ByteWriter } from '../../src/rocksdb/coding.ts';
 import { manifestFileName, tableFileName } from '../../src/rocksdb/file-name.ts';
 import { frameRecords } from '../../src/rocksdb/record-writer.ts';
 import { Tag } from '../../src/rocksdb/version-edit.ts';
+import { type ApplicationFiles, nodeApplicationFiles } from './application-files.ts';
 
 /** A table of the model: its bytes are its number, repeated. */
 export interface ModelTable {
@@ -13,19 +13,27 @@ export interface ModelTable {
   readonly uid?: Uint8Array;
 }
 
+interface Options {
+  readonly columnFamilies?: readonly string[];
+  /** Default: the real ones. */
+  readonly files?: ApplicationFiles;
+}
+
 /**
  * A directory that looks like a RocksDB to whoever reads its names, CURRENT and manifest, changed in the order in
  * which RocksDB changes one: table, edit, unlink; new manifest, then CURRENT by rename.
  */
 export class ModelDatabase {
   readonly directory: string;
+  readonly #files: ApplicationFiles;
   #manifestNumber = 4;
   #manifestBytes = 0;
   #live = new Map<number, ModelTable>();
 
-  constructor(directory: string, options: { readonly columnFamilies?: readonly string[] } = {}) {
+  constructor(directory: string, options: Options = {}) {
     this.directory = directory;
-    mkdirSync(directory, { recursive: true });
+    this.#files = options.files ?? nodeApplicationFiles;
+    this.#files.makeDirectory(directory);
     this.#startManifest(options.columnFamilies ?? []);
   }
 
@@ -41,11 +49,11 @@ export class ModelDatabase {
   change(edit: { readonly add?: readonly ModelTable[]; readonly remove?: readonly number[] }): void {
     for (const table of edit.add ?? []) this.writeTable(table);
     this.logEdit(edit);
-    for (const number of edit.remove ?? []) unlinkSync(this.path(number));
+    for (const number of edit.remove ?? []) this.#files.unlink(this.path(number));
   }
 
   writeTable(table: ModelTable): void {
-    writeFileSync(this.path(table.number), new Uint8Array(table.sizeBytes ?? 100).fill(table.number));
+    this.#files.write(this.path(table.number), new Uint8Array(table.sizeBytes ?? 100).fill(table.number));
   }
 
   /** The edit alone. */
@@ -63,7 +71,7 @@ export class ModelDatabase {
     this.#live.clear();
     this.#startManifest([]);
     this.logEdit({ add: tables });
-    unlinkSync(old);
+    this.#files.unlink(old);
   }
 
   #startManifest(columnFamilies: readonly string[]): void {
@@ -76,7 +84,7 @@ export class ModelDatabase {
         .slice(Buffer.from(name))
         .bytes(),
     );
-    writeFileSync(join(this.directory, this.manifest), '');
+    this.#files.write(join(this.directory, this.manifest), '');
     this.#append(
       new ByteWriter()
         .varint(Tag.logNumber)
@@ -88,8 +96,8 @@ export class ModelDatabase {
         .bytes(),
     );
     for (const record of created) this.#append(record);
-    writeFileSync(join(this.directory, 'CURRENT.dbtmp'), `${this.manifest}\n`);
-    renameSync(join(this.directory, 'CURRENT.dbtmp'), join(this.directory, 'CURRENT'));
+    this.#files.write(join(this.directory, 'CURRENT.dbtmp'), `${this.manifest}\n`);
+    this.#files.rename(join(this.directory, 'CURRENT.dbtmp'), join(this.directory, 'CURRENT'));
   }
 
   /** Framed as the continuation of what is there: small models stay within the first block. */
@@ -97,7 +105,7 @@ export class ModelDatabase {
     const bytes = frameRecords([record]);
     this.#manifestBytes += bytes.byteLength;
     if (this.#manifestBytes > 32_000) throw new Error('the model keeps its manifest within one block');
-    appendFileSync(join(this.directory, this.manifest), bytes);
+    this.#files.append(join(this.directory, this.manifest), bytes);
   }
 }
 

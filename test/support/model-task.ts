@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type ApplicationFiles, nodeApplicationFiles } from './application-files.ts';
 import { deleteInDirectoryOrder } from './deletion.ts';
 import { ModelDatabase } from './model-database.ts';
 
@@ -45,12 +45,13 @@ const TABLE_BYTES = 100;
 const DELETION_STEPS = 7;
 
 /**
- * A task with a plain store `agg` and a segmented one `win`, on real files. Every table begins with a code of its own,
+ * A task with a plain store `agg` and a segmented one `win`. Every table begins with a code of its own,
  * although names and sizes come again after a wipe, so that an image tells which state of which incarnation it is. The
  * stamps of directories and checkpoint are the model's: without `tick` they stand still, as within one tick of a clock.
  */
 export class ModelTask implements Disposable {
   readonly path: string;
+  readonly #files: ApplicationFiles;
   #databases = new Map<string, Life>();
   readonly #history = new Map<string, State[]>();
   readonly #sets = new Set<string>();
@@ -64,7 +65,8 @@ export class ModelTask implements Disposable {
   #seconds: number;
   #deletion: Generator<string, void> | undefined;
 
-  constructor(applicationDirectory: string, startSeconds: number) {
+  constructor(applicationDirectory: string, startSeconds: number, files = nodeApplicationFiles) {
+    this.#files = files;
     this.path = join(applicationDirectory, '0_0');
     this.#seconds = startSeconds;
     this.#create();
@@ -121,20 +123,20 @@ export class ModelTask implements Disposable {
       case 'wipe-task':
         return this.#wipeTask();
       case 'delete-some':
-        this.#deletion = deleteInDirectoryOrder(this.path);
+        this.#deletion = deleteInDirectoryOrder(this.path, { files: this.#files });
         return this.#deleteSome(this.#deletion);
     }
   }
 
   #create(): void {
-    mkdirSync(this.path);
+    this.#files.makeDirectory(this.path);
     this.#databases = new Map();
     this.#open('rocksdb/agg');
     for (const segment of [this.#newestSegment - 1, this.#newestSegment]) this.#open(segmentPath(segment));
   }
 
   #open(path: string): void {
-    const database = new ModelDatabase(join(this.path, path));
+    const database = new ModelDatabase(join(this.path, path), { files: this.#files });
     const incarnation = this.#incarnations.get(storeOf(path)) ?? 0;
     this.#databases.set(path, { database, incarnation, nextTable: 7, tables: [] });
     this.#remember(path);
@@ -156,7 +158,7 @@ export class ModelTask implements Disposable {
       const output = this.#writeTable(life);
       const remove = inputs.map(({ number }) => number);
       life.database.logEdit({ remove, add: [{ number: output.number, sizeBytes: TABLE_BYTES }] });
-      for (const { number } of inputs) rmSync(life.database.path(number));
+      for (const { number } of inputs) this.#files.unlink(life.database.path(number));
       life.tables = [output];
       this.#remember(path);
     }
@@ -167,7 +169,7 @@ export class ModelTask implements Disposable {
     life.nextTable += 1;
     const bytes = Buffer.alloc(TABLE_BYTES);
     bytes.writeUInt32LE(table.code);
-    writeFileSync(life.database.path(table.number), bytes);
+    this.#files.write(life.database.path(table.number), bytes);
     return table;
   }
 
@@ -177,12 +179,12 @@ export class ModelTask implements Disposable {
     this.#newestSegment += 1;
     this.#open(segmentPath(this.#newestSegment));
     this.#databases.delete(oldest);
-    rmSync(join(this.path, oldest), { recursive: true });
+    this.#files.removeTree(join(this.path, oldest));
   }
 
   /** One store begins anew under the checkpoint of the old one. */
   #wipeStore(): void {
-    rmSync(join(this.path, 'rocksdb/agg'), { recursive: true });
+    this.#files.removeTree(join(this.path, 'rocksdb/agg'));
     this.#incarnations.set('agg', (this.#incarnations.get('agg') ?? 0) + 1);
     this.#open('rocksdb/agg');
     this.#flush();
@@ -192,7 +194,7 @@ export class ModelTask implements Disposable {
   #wipeTask(): void {
     this.#deletion?.return();
     this.#deletion = undefined;
-    rmSync(this.path, { recursive: true, force: true });
+    this.#files.removeTree(this.path);
     for (const [store, incarnation] of this.#incarnations) this.#incarnations.set(store, incarnation + 1);
     this.#create();
     this.#flush();
@@ -207,8 +209,8 @@ export class ModelTask implements Disposable {
       ([store, incarnation]) =>
         `${MODEL_APPLICATION}-${store}-changelog 0 ${BigInt(incarnation) * INCARNATION_OFFSETS + BigInt(this.#progress)}\n`,
     );
-    writeFileSync(join(this.path, '.checkpoint.tmp'), `0\n${lines.length}\n${lines.join('')}`);
-    renameSync(join(this.path, '.checkpoint.tmp'), join(this.path, '.checkpoint'));
+    this.#files.write(join(this.path, '.checkpoint.tmp'), `0\n${lines.length}\n${lines.join('')}`);
+    this.#files.rename(join(this.path, '.checkpoint.tmp'), join(this.path, '.checkpoint'));
   }
 
   #settle(): void {
@@ -229,8 +231,8 @@ export class ModelTask implements Disposable {
   #stamp(): void {
     for (const name of ['.checkpoint', 'rocksdb', 'win', '.']) {
       const path = join(this.path, name);
-      const stamp = statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n;
-      if (stamp % 1_000_000_000n !== 0n) utimesSync(path, this.#seconds, this.#seconds);
+      const stamp = this.#files.mtimeNs(path) ?? 0n;
+      if (stamp % 1_000_000_000n !== 0n) this.#files.stamp(path, this.#seconds);
     }
   }
 
