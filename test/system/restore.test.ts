@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Failure, isFailure } from '../../src/base/failure.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import { isTaskName } from '../../src/streams/state-directory.ts';
@@ -313,8 +313,10 @@ describe('what a restore is told', () => {
     store.script({ operation: 'get', key: /data/, kind: 'stall', keptBytes: 10, times: Infinity });
     const signal = AbortSignal.timeout(60_000);
     const late = new AbortController();
-    setTimeout(() => late.abort(new Failure('deadline', 'the time is up')), 300);
-    const result = await scenario.restore({ store, signal: AbortSignal.any([signal, late.signal]) });
+    const ended = scenario.restore({ store, signal: AbortSignal.any([signal, late.signal]) });
+    await vi.waitUntil(() => store.log.some((line) => /^get .*data/.test(line)), { timeout: 60_000 });
+    late.abort(new Failure('deadline', 'the time is up'));
+    const result = await ended;
     expect(decisions(result)).toEqual({ outcome: 'failed', tasks: all('cold: deadline') });
     expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual(['restore.json']);
   });
