@@ -1,5 +1,13 @@
-import { constants, createZstdCompress, createZstdDecompress, type ZstdCompress, type ZstdDecompress } from 'node:zlib';
-import { Failure, messageOf } from '../base/failure.ts';
+import {
+  constants,
+  createZstdCompress,
+  createZstdDecompress,
+  type ZstdCompress,
+  type ZstdDecompress,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from 'node:zlib';
+import { Failure, messageOf, systemErrorCode } from '../base/failure.ts';
 
 /** Bytes read from disk at a time, by each file that is sent. Twice as many cost more memory than they save time. */
 export const CHUNK_BYTES = 512 * 1024;
@@ -14,10 +22,15 @@ export interface Packed {
 
 /** Compresses all of `source` into one zstd frame in memory. */
 export async function compress(source: AsyncIterable<Uint8Array>): Promise<Packed> {
+  const { bytes, rest } = await takeBeginning(source);
+  if (rest === undefined) {
+    const packed = zstdCompressSync(bytes, { params: LEVEL });
+    return { chunks: [packed], sizeBytes: packed.byteLength, free: () => {} };
+  }
   const engine = createZstdCompress({ chunkSize: PACKED_CHUNK_BYTES, params: LEVEL });
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of through(engine, source, 'what was read')) {
+  for await (const chunk of through(engine, rest, 'what was read')) {
     chunks.push(chunk);
     sizeBytes += chunk.byteLength;
   }
@@ -34,9 +47,15 @@ export function packedBytesMax(sizeBytes: number): number {
  * Failure `corrupt` that names `what`. A chunk is valid until the next one is asked for.
  */
 export async function* decompress(source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {
+  const { bytes, rest } = await takeBeginning(source);
+  const here = rest === undefined ? unpackSmall(bytes, what) : undefined;
+  if (here !== undefined) {
+    yield here;
+    return;
+  }
   const engine = createZstdDecompress({ chunkSize: UNPACKED_CHUNK_BYTES, params: WINDOW_LIMIT });
   let last: Buffer | undefined;
-  for await (const chunk of through(engine, source, what)) {
+  for await (const chunk of through(engine, rest ?? only(bytes), what)) {
     yield chunk;
     if (endsItsMemory(chunk)) freeMemory(chunk);
     last = chunk;
@@ -78,6 +97,51 @@ const UNPACKED_CHUNK_BYTES = 240 * 1024;
  */
 function endsItsMemory(chunk: Buffer): boolean {
   return chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength;
+}
+
+/** Up to here a thread of Node's pool is not worth its way there and back. */
+const HERE_BYTES_MAX = 32 * 1024;
+
+/** All of a source that is short, or what to read instead of it. */
+async function takeBeginning(
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ readonly bytes: Buffer; readonly rest: AsyncIterable<Uint8Array> | undefined }> {
+  const chunks = source[Symbol.asyncIterator]();
+  const taken: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+    sizeBytes += next.value.byteLength;
+    if (sizeBytes > HERE_BYTES_MAX) return { bytes: Buffer.alloc(0), rest: resumed([...taken, next.value], chunks) };
+    taken.push(Uint8Array.from(next.value)); // The source may use its memory again.
+  }
+  return { bytes: Buffer.concat(taken), rest: undefined };
+}
+
+async function* resumed(taken: readonly Uint8Array[], left: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* taken;
+    for (let next = await left.next(); next.done !== true; next = await left.next()) yield next.value;
+  } finally {
+    await left.return?.();
+  }
+}
+
+async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** Undefined where it unpacks to more than a chunk, as a bomb does. */
+function unpackSmall(bytes: Buffer, what: string): Buffer | undefined {
+  try {
+    const options = { maxOutputLength: UNPACKED_CHUNK_BYTES, info: true, params: WINDOW_LIMIT };
+    const unpacked: unknown = zstdDecompressSync(bytes, options);
+    const { buffer, engine } = unpacked as { readonly buffer: Buffer; readonly engine: ZstdDecompress };
+    if (engine.bytesWritten < bytes.byteLength) throw new Error('bytes follow its end');
+    return buffer;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ERR_BUFFER_TOO_LARGE') return undefined;
+    throw new Failure('corrupt', `cannot unpack ${what}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** What comes out of `engine` while `source` goes in. Both are closed when the generator ends, however it ends. */
