@@ -1,26 +1,17 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
-import { injectManifests } from '../../src/inject/manifests.ts';
 import { type Tree, textAt, treeAt, treesAt, withKeys } from '../../src/inject/tree.ts';
 import { findConfigMaps } from '../../src/inject/workload.ts';
 import { type Admitted, type KubernetesCode, openKubernetesCode } from '../support/kubernetes-code.ts';
-import { OPTIONS, podShape } from '../support/pod-shape.ts';
+import { podShape } from '../support/pod-shape.ts';
+import { bareApplication, chart, DEPLOY, injected, readShipped, SHIPPED, withoutVolume } from '../support/shipped.ts';
 
-const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 const POLICY = `${DEPLOY}admission/policy.yaml`;
 /** Every kind, and what it is called where it is an example. */
 const KINDS = [
   ['StatefulSet', 'wordcount', 'controller-revision-hash'],
   ['Deployment', 'clicks', 'pod-template-hash'],
 ] as const;
-
-const read = (path: string): string => readFileSync(`${DEPLOY}${path}`, 'utf8');
-/** The applications of the examples, without warmstate. */
-const bare = (kind: string): string => read(`kustomize/example/${kind.toLowerCase()}.yaml`);
-const inject = (text: string, options: Partial<Parameters<typeof injectManifests>[1]> = {}): string =>
-  injectManifests(text, { ...OPTIONS, ...options }).text;
 
 let kubernetes: KubernetesCode;
 beforeAll(async () => {
@@ -40,10 +31,10 @@ function shapeIn(stream: string, kind: string): unknown {
 }
 
 describe.each(KINDS)('a %s', (kind, name) => {
-  const expected = (): unknown => shapeIn(inject(bare(kind)), kind);
+  const expected = (): unknown => shapeIn(injected(bareApplication(kind)), kind);
 
   test('to paste has the pod that inject makes', () => {
-    expect(shapeIn(read(`${kind.toLowerCase()}.yaml`), kind)).toEqual(expected());
+    expect(shapeIn(readShipped(`${kind.toLowerCase()}.yaml`), kind)).toEqual(expected());
   });
 
   test('of kustomize has the pod that inject makes', async () => {
@@ -57,43 +48,15 @@ describe.each(KINDS)('a %s', (kind, name) => {
 });
 
 describe('what is shipped', () => {
-  const chart = (...sets: string[]): Promise<string> => kubernetes.helm(`${DEPLOY}helm/example`, 'wordcount', ...sets);
-  const streams: readonly (readonly [string, () => string | Promise<string>])[] = [
-    ['the StatefulSet to paste', () => read('statefulset.yaml')],
-    ['the Deployment to paste', () => read('deployment.yaml')],
-    ['the kustomize example', () => kubernetes.kustomize(`${DEPLOY}kustomize/example`)],
-    ['the Helm example', () => chart()],
-    ['the Helm example as a Deployment', () => chart('kind=Deployment')],
-    [
-      'the Helm example with further settings',
-      () => chart('warmstate.env[0].name=WARMSTATE_INTERVAL', 'warmstate.env[0].value=1m'),
-    ],
-    [
-      'the Helm example without what may be left out',
-      () =>
-        chart(
-          'warmstate.destination=null',
-          'warmstate.stateDirLimit=null',
-          'warmstate.terminationGracePeriodSeconds=null',
-        ),
-    ],
-    ['the admission policy', () => read('admission/policy.yaml')],
-    ['the policy that explains', () => read('admission/explanation.yaml')],
-    ['the ConfigMap of a namespace', () => read('admission/configmap.yaml')],
-    ['what inject makes', () => inject(bare('StatefulSet'))],
-    ['what inject makes for an older cluster', () => inject(bare('Deployment'), { shape: 'beside' })],
-    ['what inject makes with a volume of its own', () => inject(withoutVolume(bare('Deployment')))],
-  ];
-
-  test.each(streams)('%s is valid, and its pods are restricted', async (_what, stream) => {
-    const verdicts = await kubernetes.validate(await stream());
+  test.each(SHIPPED)('%s is valid, and its pods are restricted', async (_what, stream) => {
+    const verdicts = await kubernetes.validate(await stream(kubernetes));
     expect(verdicts.length).toBeGreaterThan(0);
     expect(verdicts.filter(({ problem, restricted }) => problem !== '' || restricted.length > 0)).toEqual([]);
   });
 
   test('would not pass with a field that does not exist, a wrong type, or a privilege', async () => {
     const problemsWith = async (from: string, to: string): Promise<unknown> => {
-      const text = read('statefulset.yaml');
+      const text = readShipped('statefulset.yaml');
       expect(text).toContain(from);
       const [verdict] = await kubernetes.validate(text.replace(from, to));
       return verdict?.problem === '' ? verdict.restricted : verdict?.problem;
@@ -108,19 +71,16 @@ describe('what is shipped', () => {
   });
 
   test('refuses a chart that says no application id', async () => {
-    await expect(chart('warmstate.applicationId=null')).rejects.toThrow('warmstate.applicationId is not set');
+    await expect(chart(kubernetes, 'warmstate.applicationId=null')).rejects.toThrow(
+      'warmstate.applicationId is not set',
+    );
   });
 });
-
-/** The state on the layer of the container, as most have it. */
-function withoutVolume(text: string): string {
-  return text.replace(/ {6}volumes:[\s\S]*$/, '').replace(/ {8}volumeMounts:\n.*\n/, '');
-}
 
 describe('the admission policy', () => {
   /** A pod as the controller of a workload makes it. */
   function podOf(kind: string, change: (pod: Tree) => Tree = (pod) => pod): Tree {
-    const [workload] = documentsOf(bare(kind));
+    const [workload] = documentsOf(bareApplication(kind));
     const template = treeAt(workload, 'spec', 'template');
     const hash = KINDS.find(([each]) => each === kind)?.[2] ?? '';
     const labels = { ...treeAt(template, 'metadata', 'labels'), 'warmstate.dev/inject': 'true', [hash]: 'abc' };
@@ -149,18 +109,18 @@ describe('the admission policy', () => {
         annotations: { ...treeAt(pod, 'metadata', 'annotations'), ...annotations },
       }),
     });
-  const settings = new Map([['warmstate', treeAt(documentsOf(read('admission/configmap.yaml'))[0], 'data')]]);
+  const settings = new Map([['warmstate', treeAt(documentsOf(readShipped('admission/configmap.yaml'))[0], 'data')]]);
 
   test.each(KINDS)('makes of the pod of a %s what inject makes of it', async (kind) => {
     const [admitted] = await admit(podOf(kind));
     expect(admitted).toMatchObject({ matched: true, error: '' });
-    expect(podShape(admitted?.pod, settings)).toEqual(shapeIn(inject(bare(kind)), kind));
+    expect(podShape(admitted?.pod, settings)).toEqual(shapeIn(injected(bareApplication(kind)), kind));
     const verdicts = await kubernetes.validate(stringify(admitted?.pod));
     expect(verdicts).toEqual([{ kind: 'Pod', name: 'p', problem: '', restricted: [] }]);
   });
 
   test('needs no ConfigMap: only the settings that it would have are missing', async () => {
-    const [policy, binding] = documentsOf(read('admission/policy.yaml'));
+    const [policy, binding] = documentsOf(readShipped('admission/policy.yaml'));
     expect([treeAt(policy, 'spec')['paramKind'], treeAt(binding, 'spec')['paramRef']]).toEqual([undefined, undefined]);
     const [admitted] = await admit(podOf('StatefulSet'));
     const container = treesAt(admitted?.pod, 'spec', 'initContainers')[0];
@@ -248,18 +208,15 @@ describe('the policy that explains', () => {
     await kubernetes.explain(EXPLANATION, texts.join('---\n'));
 
   test('says nothing of what the other one changes, nor of what does not ask, nor of what has warmstate', async () => {
-    const bad = bare('Deployment').replaceAll(/ {8}warmstate\.dev\/.*\n/g, '');
-    const ready = inject(asking(bare('StatefulSet')));
-    expect(await explain(asking(bare('StatefulSet')), asking(bare('Deployment')), bad, ready)).toEqual([
-      [],
-      [],
-      [],
-      [],
-    ]);
+    const bad = bareApplication('Deployment').replaceAll(/ {8}warmstate\.dev\/.*\n/g, '');
+    const ready = injected(asking(bareApplication('StatefulSet')));
+    expect(
+      await explain(asking(bareApplication('StatefulSet')), asking(bareApplication('Deployment')), bad, ready),
+    ).toEqual([[], [], [], []]);
   });
 
   test('says why warmstate is not added, and what it will not store', async () => {
-    const text = asking(bare('Deployment'));
+    const text = asking(bareApplication('Deployment'));
     const without = (name: string): string => text.replace(new RegExp(` {8}warmstate\\.dev/${name}.*\n`), '');
     const noVolume = 'warmstate is not added: no container mounts a volume state that it may write';
     const elsewhere = 'warmstate is not added: no container mounts a volume cache that it may write';
@@ -283,7 +240,7 @@ describe('the policy that explains', () => {
   });
 
   test('refuses nothing', () => {
-    const [policy, binding] = documentsOf(read('admission/explanation.yaml'));
+    const [policy, binding] = documentsOf(readShipped('admission/explanation.yaml'));
     expect([treeAt(policy, 'spec')['failurePolicy'], treeAt(binding, 'spec')['validationActions']]).toEqual([
       'Ignore',
       ['Warn'],
