@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config';
 // state.  s3: the S3 store and the whole program on S3 servers, our own strict one and real ones, which it
 // installs itself.  services: what else a cluster has, such as a real Prometheus, from Debian's packages.  image: the
 // image, built without a daemon, at work.  manifests: what deploy/ ships and inject makes, judged by the code of
-// Kubernetes, which it builds with Go.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
+// Kubernetes, which it builds with Go.  cluster: a whole Kubernetes of one node, which it builds as well: see
+// test/cluster/kit.  kafka: real Kafka Streams, real brokers, real RocksDB; needs a JDK and Maven.
 export default defineConfig({
   test: {
     projects: [
@@ -47,6 +48,16 @@ export default defineConfig({
           testTimeout: 120_000,
           // Building what judges them takes six minutes of two cores where Go never did it.
           hookTimeout: 1_500_000,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: ['test/cluster/setup.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
         },
       },
       {

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { openTempDirectory } from '../temp-directory.ts';
 import { makeBaseDirectories } from './base-images.ts';
@@ -25,6 +26,45 @@ export async function buildImage(): Promise<void> {
     IMAGE,
     PROJECT,
   ]);
+}
+
+/** What the Dockerfile takes; .dockerignore lets nothing else in. */
+const SOURCES = [
+  'Dockerfile',
+  'LICENSE',
+  'package.json',
+  'package-lock.json',
+  'rolldown.config.ts',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'src',
+  'demo',
+];
+
+/** The image as an archive under a name, built where its sources have changed since. */
+export async function exportImage(name: string): Promise<string> {
+  const archive = join(CACHE_DIRECTORY, `${await fingerprint(name)}.tar`);
+  if (existsSync(archive)) return archive;
+  await buildImage();
+  const unfinished = `${archive}.${process.pid}`;
+  await buildah(['push', '--quiet', IMAGE, `docker-archive:${unfinished}:${name}`]);
+  const old = (await readdir(CACHE_DIRECTORY)).filter((each) => each.endsWith('.tar'));
+  await rename(unfinished, archive);
+  for (const each of old) await rm(join(CACHE_DIRECTORY, each));
+  return archive;
+}
+
+async function fingerprint(name: string): Promise<string> {
+  const hash = createHash('sha256').update(name);
+  for (const source of SOURCES) {
+    const path = join(PROJECT, source);
+    const below = (await stat(path)).isDirectory() ? await readdir(path, { recursive: true, withFileTypes: true }) : [];
+    const files = below.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    for (const file of below.length === 0 ? [path] : files.filter((each) => !each.endsWith('.test.ts')).sort()) {
+      hash.update(file.slice(PROJECT.length)).update(await readFile(file));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
 }
 
 /** Stand-ins of the images that the Dockerfile names, made once. */
