@@ -26,7 +26,7 @@ export class BrokerView {
       return this.#remembered(topics);
     }
     for (const [topic, found] of facts.topics) {
-      if (found.kind === 'present') this.#ids.set(topic, found.id);
+      if (found.kind === 'present' && found.id !== undefined) this.#ids.set(topic, found.id);
       else this.#ids.delete(topic);
     }
     return facts;

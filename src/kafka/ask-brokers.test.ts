@@ -141,11 +141,11 @@ test('brokers before 2.8 are told as such', async () => {
   });
 });
 
-test('whoever does not answer in time is not waited for', async () => {
+test('whoever is silent is not waited for', async () => {
   await using broker = await ScriptedBroker.start(script({ silentTo: new Set([3]) }));
-  await expect(ask(broker, [AGG], { answerMsMax: 500 })).rejects.toMatchObject({
+  await expect(ask(broker, [AGG], { answerMsMax: 600 })).rejects.toMatchObject({
     kind: 'unavailable',
-    message: `cannot ask brokers at 127.0.0.1:1, 127.0.0.1:${broker.port}: no answer within 0.5 s`,
+    message: `cannot ask broker 127.0.0.1:${broker.port} (Metadata): it is silent for 0.2 s`,
   });
 });
 

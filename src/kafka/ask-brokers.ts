@@ -18,7 +18,7 @@ export interface BrokerAccess {
   /** Asked for the others, one after another until one answers. */
   readonly bootstrap: readonly BrokerAddress[];
   readonly security: Security;
-  /** Whoever has not answered within it will not. */
+  /** For everything: whoever has not answered within it will not. */
   readonly answerMsMax: number;
 }
 
@@ -29,6 +29,10 @@ export interface BrokerQuestion {
 }
 
 const SECOND_LOOK_MS = 1000;
+/** Of names of topics (Kafka, internals/Topic.java). */
+const TOPIC_LENGTH_MAX = 249;
+/** Of the time for everything: one address and one broker may be silent, and the others are heard. */
+const SILENCE_SHARE = 1 / 3;
 /** Brokers asked at a time. */
 const BROKERS_MAX = 8;
 
@@ -40,13 +44,16 @@ const BROKERS_MAX = 8;
 export async function askBrokers(
   access: BrokerAccess,
   { applicationId, topics }: BrokerQuestion,
-  { clock, random, signal }: BrokerWorld & { readonly clock: Clock },
+  { clock, random, signal }: Omit<BrokerWorld, 'silenceMsMax'> & { readonly clock: Clock },
 ): Promise<BrokerFacts> {
   const late = AbortSignal.timeout(access.answerMsMax);
-  const world = { clock, random, signal: AbortSignal.any([signal, late]) };
+  const silenceMsMax = access.answerMsMax * SILENCE_SHARE;
+  const world = { clock, random, silenceMsMax, signal: AbortSignal.any([signal, late]) };
   try {
     await using first = await openFirst(access, world);
-    const metadata = await askForTopics(first, topics, world);
+    const possible = new Set([...topics].filter((topic) => topic.length <= TOPIC_LENGTH_MAX));
+    const answered = await askForTopics(first, possible, world);
+    const metadata = { ...answered, topics: answered.topics.filter(({ name }) => possible.has(name)) };
     const present = metadata.topics.filter(({ error, partitions }) => error === 0 && partitions.length > 0);
     const configs =
       present.length === 0

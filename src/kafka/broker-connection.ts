@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { addAbortSignal } from 'node:stream';
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import type { Random } from '../base/clock.ts';
 import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { BrokerAddress } from './broker-facts.ts';
@@ -36,40 +37,51 @@ export interface TlsSettings {
 
 export interface BrokerWorld {
   readonly random: Random;
+  /** A connection is given up when nothing came for so long and something was waited for. */
+  readonly silenceMsMax: number;
   /** Ends whatever is waited for. */
   readonly signal: AbortSignal;
 }
 
-/** An answer about thousands of partitions stays far below it. */
-const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+/** An answer about ten thousand partitions has half a MiB; several brokers are asked at a time. */
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+const PORT_MAX = 65_535;
 const NONCE_LENGTH = 32;
 
 /** A connection to one broker, authenticated; one request after another. Failures: `unavailable`, `denied` among them. */
 export class BrokerConnection implements AsyncDisposable {
   readonly #name: string;
   readonly #socket: Socket;
-  readonly #signal: AbortSignal;
+  readonly #world: BrokerWorld;
+  readonly #chunks: AsyncIterator<Buffer>;
+  /** What came and was not read yet. */
+  #left: Buffer = Buffer.alloc(0);
   #requests = 0;
   #known: readonly KnownRequest[] = [];
 
-  private constructor(name: string, socket: Socket, signal: AbortSignal) {
+  private constructor(name: string, socket: Socket, world: BrokerWorld) {
     this.#name = name;
     this.#socket = socket;
-    this.#signal = signal;
+    this.#world = world;
+    this.#chunks = addAbortSignal(world.signal, socket)[Symbol.asyncIterator]();
+    socket.on('error', () => {}); // Whoever waits hears of it; nobody may be waiting.
+    socket.on('timeout', () => socket.destroy(new Error(`it is silent for ${world.silenceMsMax / 1000} s`)));
   }
 
   static async open(address: BrokerAddress, security: Security, world: BrokerWorld): Promise<BrokerConnection> {
     const name = nameOf(address);
+    // Brokers name each other, and may be wrong.
+    if (address.host === '' || address.port < 1 || address.port > PORT_MAX)
+      throw new Failure('unavailable', `cannot ask broker ${name}: nothing has this address`);
     const socket = security.tls === undefined ? connectTcp(address) : connectSecurely(address, security.tls);
-    socket.on('error', () => {}); // Whoever waits hears of it; nobody may be waiting.
-    const connection = new BrokerConnection(name, socket, world.signal);
+    const connection = new BrokerConnection(name, socket, world);
+    socket.setTimeout(world.silenceMsMax);
     try {
-      await connection.#translate('connect', () =>
-        once(socket, security.tls === undefined ? 'connect' : 'secureConnect', world),
-      );
+      const event = security.tls === undefined ? 'connect' : 'secureConnect';
+      await connection.#translate('connect', () => once(socket, event, { signal: world.signal }));
       const { known } = await connection.send(knownRequests());
       connection.#known = known;
-      if (security.credentials !== undefined) await connection.#authenticate(security.credentials, world.random);
+      if (security.credentials !== undefined) await connection.#authenticate(security.credentials);
       return connection;
     } catch (error) {
       await connection[Symbol.asyncDispose]();
@@ -97,20 +109,20 @@ export class BrokerConnection implements AsyncDisposable {
     return Promise.resolve();
   }
 
-  async #authenticate(credentials: Credentials, random: Random): Promise<void> {
+  async #authenticate(credentials: Credentials): Promise<void> {
     const { mechanism } = credentials;
     const { error, offered } = await this.send(saslHandshake(mechanism));
     if (error !== 0) throw this.#refused(`${describeError(error)}: it offers ${offered.join(', ')}, not ${mechanism}`);
-    const conversation = await this.#translate(mechanism, () =>
-      beginConversation(credentials, random.token(NONCE_LENGTH)),
-    );
+    const { random, signal } = this.#world;
+    const nonce = random.token(NONCE_LENGTH);
+    const conversation = await this.#translate(mechanism, () => beginConversation(credentials, { nonce, signal }));
     let token: Buffer | undefined = conversation.first;
     while (token !== undefined) {
       const answer: { error: number; message: string | undefined; token: Buffer } = await this.send(
         saslAuthenticate(token),
       );
       if (answer.error !== 0) throw this.#refused(answer.message ?? describeError(answer.error));
-      token = await this.#translate(mechanism, () => Promise.resolve(conversation.reply(answer.token)));
+      token = await this.#translate(mechanism, () => conversation.reply(answer.token));
     }
   }
 
@@ -133,14 +145,19 @@ export class BrokerConnection implements AsyncDisposable {
   }
 
   async #read(length: number): Promise<Buffer> {
-    for (;;) {
-      this.#signal.throwIfAborted();
-      const bytes: unknown = this.#socket.read(length);
-      if (Buffer.isBuffer(bytes) && bytes.length === length) return bytes;
-      if (this.#socket.errored !== null) throw this.#socket.errored;
-      if (this.#socket.readableEnded || this.#socket.destroyed) throw new Error('it closed the connection');
-      await once(this.#socket, 'readable', { signal: this.#signal });
+    const chunks = [this.#left];
+    let sizeBytes = this.#left.length;
+    this.#socket.setTimeout(this.#world.silenceMsMax);
+    while (sizeBytes < length) {
+      const { done, value } = await this.#chunks.next();
+      if (done === true) throw new Error('it closed the connection');
+      chunks.push(value);
+      sizeBytes += value.length;
     }
+    this.#socket.setTimeout(0);
+    const bytes = Buffer.concat(chunks);
+    this.#left = bytes.subarray(length);
+    return bytes.subarray(0, length);
   }
 
   async #translate<T>(what: string, work: () => Promise<T>): Promise<T> {
@@ -148,7 +165,7 @@ export class BrokerConnection implements AsyncDisposable {
       return await work();
     } catch (error) {
       if (isFailure(error, 'unavailable', 'invalid')) throw error;
-      const why = this.#signal.aborted ? messageOf(this.#signal.reason) : messageOf(error);
+      const why = this.#world.signal.aborted ? messageOf(this.#world.signal.reason) : messageOf(error);
       throw new Failure('unavailable', `cannot ask broker ${this.#name} (${what}): ${why}`, {
         cause: error,
         hint:
@@ -172,14 +189,21 @@ export function nameOf({ host, port }: BrokerAddress): string {
 }
 
 function connectSecurely(address: BrokerAddress, tls: TlsSettings): Socket {
-  const { trusted: ca, certificate: cert, key, keyPassword: passphrase, checksHost } = tls;
   return connectTls({
     ...address,
     ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
-    ca,
-    cert,
-    key,
-    passphrase,
-    ...(checksHost ? {} : { checkServerIdentity: () => undefined }),
+    secureContext: secureContextOf(tls),
+    ...(tls.checksHost ? {} : { checkServerIdentity: () => undefined }),
   });
+}
+
+function secureContextOf({ trusted: ca, certificate: cert, key, keyPassword: passphrase }: TlsSettings): SecureContext {
+  try {
+    return createSecureContext({ ca, cert, key, passphrase });
+  } catch (cause) {
+    throw new Failure('invalid', `cannot use the keys and certificates of --command-config: ${messageOf(cause)}`, {
+      cause,
+      hint: 'openssl x509 -in FILE -noout -text shows a certificate; ssl.key.password is the password of the key',
+    });
+  }
 }

@@ -17,8 +17,11 @@ export type TopicFacts =
   | { readonly kind: 'absent' }
   | {
       readonly kind: 'present';
-      /** Of this life of the topic: another one under its name has another. As Kafka's tools print it. */
-      readonly id: string;
+      /**
+       * Of this life of the topic: another one under its name has another. As Kafka's tools print it; undefined where it
+       * has none, as long as brokers speak among each other as before 2.8.
+       */
+      readonly id: string | undefined;
       /** `delete.retention.ms`, where it is compacted; undefined where deleted keys never leave it, or nothing is said. */
       readonly tombstonesMs: number | undefined;
       /** Those of which something is said. */

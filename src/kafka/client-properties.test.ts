@@ -56,6 +56,10 @@ describe('a properties file for clients', () => {
     });
   });
 
+  test('the protocol may be written in small letters, as Kafka takes it', async () => {
+    expect(await read(['security.protocol=ssl'])).toMatchObject({ tls: { checksHost: true } });
+  });
+
   test('SSL alone trusts whom Node.js trusts, and checks the host', async () => {
     expect(await read(['security.protocol=SSL'])).toEqual({
       tls: { trusted: undefined, certificate: undefined, key: undefined, keyPassword: undefined, checksHost: true },
@@ -85,7 +89,9 @@ describe('a properties file for clients', () => {
       ],
       { '/run/token': 'abc\n' },
     );
-    expect(credentials?.mechanism === 'OAUTHBEARER' && (await credentials.token())).toBe('abc');
+    expect(credentials?.mechanism === 'OAUTHBEARER' && (await credentials.token(new AbortController().signal))).toBe(
+      'abc',
+    );
   });
 
   const SASL = 'security.protocol=SASL_PLAINTEXT';

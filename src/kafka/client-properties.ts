@@ -18,9 +18,10 @@ export async function readClientProperties(path: string | undefined, readFile: R
   const properties = parseJavaProperties(await readText(path, readFile));
   const refuse = (why: string, hint: string): Failure =>
     new Failure('invalid', `cannot use ${path} for --command-config: ${why}`, { hint });
-  const protocol = properties.get('security.protocol') ?? 'PLAINTEXT';
+  const said = properties.get('security.protocol') ?? 'PLAINTEXT';
+  const protocol = said.toUpperCase();
   if (!/^(?:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$/.test(protocol))
-    throw refuse(`security.protocol is ${protocol}`, 'PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL');
+    throw refuse(`security.protocol is ${said}`, 'PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL');
   const tools: Tools = { properties, get: (key) => properties.get(key)?.trim() || undefined, refuse, readFile };
   return {
     tls: protocol.endsWith('SSL') ? await readTls(tools) : undefined,

@@ -44,7 +44,7 @@ export interface Metadata {
   readonly topics: readonly {
     readonly error: number;
     readonly name: string;
-    readonly id: string;
+    readonly id: string | undefined;
     readonly partitions: readonly { readonly partition: number; readonly leader: number }[];
   }[];
 }

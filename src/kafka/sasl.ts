@@ -1,38 +1,56 @@
-import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
 import { Failure } from '../base/failure.ts';
 
 /** What a client of Kafka proves its identity with. */
 export type Credentials =
   | { readonly mechanism: 'PLAIN' | ScramMechanism; readonly username: string; readonly password: string }
-  | { readonly mechanism: 'OAUTHBEARER'; readonly token: () => Promise<string> };
+  | { readonly mechanism: 'OAUTHBEARER'; readonly token: (signal: AbortSignal) => Promise<string> };
 
 export type ScramMechanism = 'SCRAM-SHA-256' | 'SCRAM-SHA-512';
 
 /** One conversation: what is said first, and what is said to each answer; undefined: nothing is left to say. */
 export interface Conversation {
   readonly first: Buffer;
-  readonly reply: (answer: Buffer) => Buffer | undefined;
+  readonly reply: (answer: Buffer) => Promise<Buffer | undefined>;
 }
 
 /** `nonce`: letters and digits that nobody can guess. */
-export async function beginConversation(credentials: Credentials, nonce: string): Promise<Conversation> {
+export async function beginConversation(
+  credentials: Credentials,
+  { nonce, signal }: { readonly nonce: string; readonly signal: AbortSignal },
+): Promise<Conversation> {
   switch (credentials.mechanism) {
-    case 'PLAIN':
-      return say(`\0${credentials.username}\0${credentials.password}`); // RFC 4616
+    case 'PLAIN': {
+      const first = Buffer.from(`\0${credentials.username}\0${credentials.password}`); // RFC 4616
+      return { first, reply: () => Promise.resolve(undefined) };
+    }
     case 'OAUTHBEARER':
-      return say(`n,,\x01auth=Bearer ${await credentials.token()}\x01\x01`); // RFC 7628, 3.1
+      return showToken(await credentials.token(signal));
     case 'SCRAM-SHA-256':
     case 'SCRAM-SHA-512':
       return beginScram({ ...credentials, mechanism: credentials.mechanism, nonce });
   }
 }
 
-function say(text: string): Conversation {
-  return { first: Buffer.from(text), reply: () => undefined };
+/** RFC 7628: whoever does not like the token answers why, and refuses it once that was acknowledged (3.2.3). */
+function showToken(token: string): Conversation {
+  const acknowledgement = Buffer.from('\x01');
+  let isOver = false;
+  const reply = async (answer: Buffer): Promise<Buffer | undefined> => {
+    if (isOver) throw new Failure('corrupt', `the broker goes on after it refused the token: ${answer.toString()}`);
+    isOver = answer.length > 0;
+    return isOver ? acknowledgement : undefined;
+  };
+  return { first: Buffer.from(`n,,\x01auth=Bearer ${token}\x01\x01`), reply };
 }
 
+/** Kafka's own least: whoever asks for fewer wants to guess the password from the proof. */
+const ITERATIONS_MIN = 4096;
 /** Whoever asks for more would keep us busy. */
 const ITERATIONS_MAX = 1_000_000;
+
+const deriveKey = promisify(pbkdf2);
 
 /** RFC 5802: both sides prove that they know the password, and none shows it. */
 function beginScram(of: {
@@ -48,18 +66,14 @@ function beginScram(of: {
   const opening = `n=${name},r=${of.nonce}`;
   let signature: Buffer | undefined;
 
-  const prove = (challenge: string): Buffer => {
+  const prove = async (challenge: string): Promise<Buffer> => {
     const { r: nonce = '', s: salt = '', i: count = '' } = fieldsOf(challenge);
     const iterations = Number(count);
-    if (!nonce.startsWith(of.nonce) || !(iterations >= 1 && iterations <= ITERATIONS_MAX))
+    const isPossible = Number.isInteger(iterations) && iterations >= ITERATIONS_MIN && iterations <= ITERATIONS_MAX;
+    if (!nonce.startsWith(of.nonce) || !isPossible)
       throw new Failure('corrupt', `the broker begins ${of.mechanism} with ${JSON.stringify(challenge)}`);
-    const salted = pbkdf2Sync(
-      of.password.normalize('NFKC'),
-      Buffer.from(salt, 'base64'),
-      iterations,
-      lengthBytes,
-      hash,
-    );
+    // Kafka takes the letters of a password as they are (ScramFormatter.java), where the RFC normalises them.
+    const salted = await deriveKey(of.password, Buffer.from(salt, 'base64'), iterations, lengthBytes, hash);
     const closing = `c=${Buffer.from('n,,').toString('base64')},r=${nonce}`;
     const whole = `${opening},${challenge},${closing}`;
     const clientKey = hmac(salted, 'Client Key');
@@ -75,7 +89,10 @@ function beginScram(of: {
   };
   return {
     first: Buffer.from(`n,,${opening}`),
-    reply: (answer) => (signature === undefined ? prove(answer.toString()) : check(answer.toString(), signature)),
+    reply: async (answer) => {
+      if (signature === undefined) return prove(answer.toString());
+      return check(answer.toString(), signature);
+    },
   };
 }
 

@@ -111,9 +111,10 @@ export class WireReader {
     return this.#take(8).readBigInt64BE();
   }
 
-  /** As Kafka's tools print one: url-safe base64 without padding. */
-  uuid(): string {
-    return this.#take(16).toString('base64url');
+  /** As Kafka's tools print one: url-safe base64 without padding. Undefined for all zeros, which stand for none. */
+  uuid(): string | undefined {
+    const bytes = this.#take(16);
+    return bytes.some((byte) => byte !== 0) ? bytes.toString('base64url') : undefined;
   }
 
   string(): string | undefined {

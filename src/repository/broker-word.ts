@@ -26,7 +26,7 @@ export function topicIdsFor(
 ): ReadonlyMap<string, string> | undefined {
   const ids = [...topicsOf([{ offsets }])].sort().flatMap((topic) => {
     const found = facts?.topics.get(topic);
-    return found?.kind === 'present' ? [[topic, found.id] as const] : [];
+    return found?.kind === 'present' && found.id !== undefined ? [[topic, found.id] as const] : [];
   });
   return ids.length === 0 ? undefined : new Map(ids);
 }
@@ -62,7 +62,7 @@ function whyOtherTopic(
 ): Explanation | undefined {
   if (found === undefined) return undefined;
   if (found.kind === 'absent') return changed(`the topic ${topic} does not exist`);
-  if (id === undefined || found.id === id) return undefined;
+  if (id === undefined || found.id === undefined || found.id === id) return undefined;
   return changed(`the topic ${topic} is another one now: its id was ${id} and is ${found.id}`);
 }
 

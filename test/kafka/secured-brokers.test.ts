@@ -51,10 +51,11 @@ beforeAll(async () => {
   broker = held.use(await Broker.start(signal, more, { TLS: 'SSL', SASL: 'SASL_PLAINTEXT', BOTH: 'SASL_SSL' }));
   await broker.createTopics(TOPICS, 2);
   for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-512'] as const)
-    await broker.addScramUser('scrammer', 'pass=word,"1"', mechanism);
+    await broker.addScramUser('scrammer', 'pass=word,"½"', mechanism);
   await writeFile(join(directory, 'ca.pem'), authority.cert);
   await writeFile(join(directory, 'client.pem'), `${client.key}${client.cert}`);
-  await writeFile(join(directory, 'token'), unsecuredToken());
+  await writeFile(join(directory, 'token'), unsecuredToken(3600));
+  await writeFile(join(directory, 'old-token'), unsecuredToken(-3600));
 });
 
 afterAll(async () => {
@@ -63,9 +64,9 @@ afterAll(async () => {
 });
 
 /** As brokers believe without a key (RFC 7515, A.5): good for a test. */
-function unsecuredToken(): string {
+function unsecuredToken(validSeconds: number): string {
   const now = Math.floor(Date.now() / 1000);
-  const parts = [{ alg: 'none' }, { sub: 'reader', iat: now - 5, exp: now + 3600 }];
+  const parts = [{ alg: 'none' }, { sub: 'reader', iat: now - 7200, exp: now + validSeconds }];
   return `${parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.`;
 }
 
@@ -80,7 +81,7 @@ async function ask(listener: string, lines: readonly string[]): Promise<BrokerFa
 }
 
 const TRUST = ['ssl.truststore.type=PEM', 'ssl.truststore.location=DIR/ca.pem'];
-const SCRAM = `sasl.jaas.config=${JAAS}.scram.ScramLoginModule required username="scrammer" password="pass=word,\\\\"1\\\\"";`;
+const SCRAM = `sasl.jaas.config=${JAAS}.scram.ScramLoginModule required username="scrammer" password="pass=word,\\\\"\\u00bd\\\\"";`;
 const PLAIN = `sasl.jaas.config=${JAAS}.plain.PlainLoginModule required username="reader" password="let me in";`;
 
 test.for([
@@ -124,6 +125,16 @@ test.for([
     listener: 'SASL',
     lines: ['security.protocol=SASL_PLAINTEXT', 'sasl.mechanism=SCRAM-SHA-256', SCRAM.replace('pass=', 'other=')],
     message: /cannot authenticate with broker .*: Authentication failed/,
+  },
+  {
+    what: 'a token that is too old',
+    listener: 'SASL',
+    lines: [
+      'security.protocol=SASL_PLAINTEXT',
+      'sasl.mechanism=OAUTHBEARER',
+      'sasl.oauthbearer.token.endpoint.url=file://DIR/old-token',
+    ],
+    message: /cannot authenticate with broker .*: \{"status":"invalid_token"/,
   },
   {
     what: 'an authority that is not trusted',
