@@ -17,6 +17,12 @@ done
 is_built || fail "is not built in $cache: run test/cluster/kit/build.sh"
 unshare --mount --net --pid --fork --cgroup --uts --ipc true || fail "may not make namespaces here"
 
+# Who started it says by the end of this input that it is over, also while the cluster still starts. (A background job has
+# no standard input but by another descriptor.)
+exec 3<&0
+cat <&3 > /dev/null &
+holder=$!
+
 mkdir -p "$1"
 directory=$(cd "$1" && pwd)
 [ -z "$(ls "$directory")" ] || fail "$directory is not empty"
@@ -25,9 +31,13 @@ outer=
 
 down() {
   trap - EXIT
+  kill "$holder" 2> /dev/null || true
   # The first process of the PID namespace: everything in it dies with it, and its mounts with the last.
   if [ -s "$directory/init.pid" ]; then kill -KILL "$(< "$directory/init.pid")" 2> /dev/null || true; fi
-  if [ -n "$outer" ]; then wait "$outer" 2> /dev/null || true; fi
+  if [ -n "$outer" ]; then
+    [ -s "$directory/init.pid" ] || kill -KILL "$outer" 2> /dev/null || true
+    wait "$outer" 2> /dev/null || true
+  fi
   for cgroup in "${cgroups[@]}"; do
     for _ in $(seq 50); do
       find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null || true
@@ -132,19 +142,18 @@ is_ready() {
 init=
 until [ -n "$init" ]; do
   kill -0 "$outer" 2> /dev/null || lost "did not start"
+  kill -0 "$holder" 2> /dev/null || exit 1
   init=$(child_of_outer 2> /dev/null || true)
   sleep 0.1
 done
 echo "${init% }" > "$directory/init.pid"
 until is_ready > /dev/null 2>&1; do
   kill -0 "$outer" 2> /dev/null || lost "ended while it started"
+  kill -0 "$holder" 2> /dev/null || exit 1
   [ "$SECONDS" -lt "$READY_SECONDS_MAX" ] || lost "was not ready after $READY_SECONDS_MAX seconds"
   sleep 0.3
 done
 echo ready
 
-# A background job has no standard input but by another descriptor.
-exec 3<&0
-cat <&3 > /dev/null &
-wait -n "$!" "$outer" || true
+wait -n "$holder" "$outer" || true
 kill -0 "$outer" 2> /dev/null || lost "ended by itself"
