@@ -30,6 +30,7 @@ import { listingJson, listStored, renderListing } from './cli/list.ts';
 import { prune, pruneExitCode, pruneJson, renderPrune } from './cli/prune.ts';
 import { openOnlyRepository } from './cli/repository-choice.ts';
 import {
+  failedTerminationMessage,
   printFailedRestore,
   refuseRestore,
   renderRestore,
@@ -82,7 +83,10 @@ export function composeCommands(program: string): Commands {
     snapshot: { run: (settings, context) => runSnapshot(settings, context, program) },
     restore: {
       run: (settings, context) => runRestore(settings, context, program),
-      refuse: refuseRestore,
+      refuse: async (settings, problems, context) => {
+        await leaveLastWords(failedTerminationMessage(problems));
+        return refuseRestore(settings, problems, context);
+      },
     },
     list: {
       run: async (settings, context) => {
@@ -348,15 +352,20 @@ async function runRestore(settings: SettingsOf<'restore'>, context: CommandConte
     );
     const text = renderRestore(result, context.look(), { isDryRun: settings.dryRun });
     context.print(settings.output === 'json' ? jsonLine(restoreResultJson(result)) : text);
-    await writeFile(TERMINATION_LOG, terminationMessage(result), { flag: 'r+' }).catch(() => undefined); // Only a container has one.
+    await leaveLastWords(terminationMessage(result));
     return restoreExitCode(result, settings.onFailure);
   } catch (error) {
     if (context.signal.aborted) throw error;
     context.report(error);
+    await leaveLastWords(failedTerminationMessage([error]));
     return printFailedRestore(settings, error, context);
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function leaveLastWords(message: string): Promise<void> {
+  await writeFile(TERMINATION_LOG, message, { flag: 'r+' }).catch(() => undefined); // Only a container has one.
 }
 
 async function connect(

@@ -3,7 +3,13 @@ import { expect, test } from 'vitest';
 import { Failure } from '../base/failure.ts';
 import type { RestoredTask, RestoreResult } from '../repository/restore-result.ts';
 import type { Reason } from '../streams/reason.ts';
-import { printFailedRestore, renderRestore, restoreExitCode, terminationMessage } from './restore.ts';
+import {
+  failedTerminationMessage,
+  printFailedRestore,
+  renderRestore,
+  restoreExitCode,
+  terminationMessage,
+} from './restore.ts';
 
 const nowMs = Date.UTC(2026, 10, 22, 23, 40);
 const look = { columns: 100, hasColour: false, nowMs };
@@ -65,6 +71,16 @@ test('the termination message tells the story in its first line', () => {
     4,
     '',
   ]);
+});
+
+test('the termination message of a restore that came to nothing says why, as far as it fits', () => {
+  const problems = ['cannot restore: --destination is not set', '--max-age is no duration: 1'].map(
+    (text) => new Failure('invalid', text),
+  );
+  expect(failedTerminationMessage(problems)).toBe(
+    'cannot restore: --destination is not set; --max-age is no duration: 1\n',
+  );
+  expect(Buffer.byteLength(failedTerminationMessage([new Error('€'.repeat(5000))]))).toBeLessThanOrEqual(4096);
 });
 
 test('the termination message fits, and what is cold is the last that it leaves out', () => {

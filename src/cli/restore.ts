@@ -1,4 +1,4 @@
-import { EXIT_CODES, type Failure, type FailureKind } from '../base/failure.ts';
+import { EXIT_CODES, type Failure, type FailureKind, messageOf } from '../base/failure.ts';
 import { describeAge, describeBytes, describeDuration, describeRate } from '../base/quantity.ts';
 import { type RestoredTask, type RestoreResult, restoreResultJson } from '../repository/restore-result.ts';
 import type { Explanation, Reason } from '../streams/reason.ts';
@@ -88,6 +88,12 @@ export function terminationMessage(result: RestoreResult): string {
   const candidates = [result.tasks, withoutOffsets, onlyCold, []];
   const messages = candidates.map((tasks) => `${summary}${JSON.stringify(restoreResultJson({ ...result, tasks }))}\n`);
   return messages.find((message) => Buffer.byteLength(message) <= TERMINATION_BYTES_MAX) ?? summary;
+}
+
+/** Of a restore that came to no result: what kept it from one. */
+export function failedTerminationMessage(errors: readonly unknown[]): string {
+  const text = errors.map(messageOf).join('; ');
+  return `${text.slice(0, TERMINATION_BYTES_MAX / 4)}\n`; // No character has more than four bytes.
 }
 
 /** Why a task is not warm, as far as that is a failure: what is too old, left out on purpose or not there is none. */
