@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../base/failure.ts';
 import type { Fact } from './application.ts';
 import { type ContainerFacts, RESTORE, restoreContainer, type Shape, SIDECAR, sidecarContainer } from './containers.ts';
@@ -5,7 +6,7 @@ import { parseQuantityBytes } from './kubernetes-quantity.ts';
 import { type PodApplication, userOf } from './pod.ts';
 import { type Remark, remarksOn } from './remarks.ts';
 import { ADDED_VOLUME, findStateVolume, type StateVolume } from './state-volume.ts';
-import { at, numberAt, type Path, type Tree, textAt, treeAt, treesAt, withKeys } from './tree.ts';
+import { at, named, numberAt, type Path, type Tree, textAt, treeAt, treesAt, withKeys } from './tree.ts';
 import { HASH_LABELS, type Workload } from './workload.ts';
 
 /** What is the same for every pod. */
@@ -103,17 +104,23 @@ export function remove({ tree, templatePath }: Pick<Workload, 'tree' | 'template
     labels: unlessEmpty(withKeys(treeAt(template, 'metadata', 'labels'), { [INJECTED_LABEL]: undefined })),
     annotations: unlessEmpty(annotations),
   });
+  const isAdded = ({ name }: Tree): boolean => name === ADDED_VOLUME && isAsAdded(spec);
   const cleanSpec = withKeys(spec, {
     ...(added.includes(GRACE_PERIOD) ? { [GRACE_PERIOD]: undefined } : {}),
     initContainers: listWithout(spec['initContainers'], isOurs),
     containers: listWithout(spec['containers'], isOurs)?.map((container) =>
       withKeys(container, {
-        volumeMounts: listWithout(container['volumeMounts'], ({ name }) => name === ADDED_VOLUME),
+        volumeMounts: listWithout(container['volumeMounts'], isAdded),
       }),
     ),
-    volumes: listWithout(spec['volumes'], ({ name }) => name === ADDED_VOLUME),
+    volumes: listWithout(spec['volumes'], isAdded),
   });
   return replaceAt(tree, templatePath, withKeys(template, { metadata: unlessEmpty(metadata), spec: cleanSpec }));
+}
+
+/** With a limit that somebody gave it, or of another kind, it is theirs. */
+function isAsAdded(spec: Tree): boolean {
+  return isDeepStrictEqual(named(treesAt(spec, 'volumes'), ADDED_VOLUME), addedVolume());
 }
 
 function isOurs({ name }: Tree): boolean {
@@ -145,7 +152,8 @@ function environment({ workload, application, options, graceSeconds, limit }: En
     ['WARMSTATE_INSTANCE', fromPod('metadata.name')],
     ['WARMSTATE_APP_VERSION', fromPod(`metadata.labels['${HASH_LABELS[workload.kind]}']`)],
     ['WARMSTATE_STATE_DIR_LIMIT', limit && valueOf(limit)],
-    ['WARMSTATE_TERMINATION_GRACE_PERIOD', { value: `${graceSeconds}s` }],
+    // None at all is no duration; it comes to the same.
+    ['WARMSTATE_TERMINATION_GRACE_PERIOD', { value: `${Math.max(1, graceSeconds)}s` }],
   ];
   return values.flatMap(([name, value]) => (value === undefined ? [] : [{ name, ...value }]));
 }
@@ -204,8 +212,12 @@ function withVolume(spec: Tree, container: Tree, volume: StateVolume): Tree {
         ? withKeys(each, { volumeMounts: [...treesAt(each, 'volumeMounts'), volume.mount] })
         : each,
     ),
-    volumes: [...treesAt(spec, 'volumes'), { name: volume.name, emptyDir: {} }],
+    volumes: [...treesAt(spec, 'volumes'), addedVolume()],
   });
+}
+
+function addedVolume(): Tree {
+  return { name: ADDED_VOLUME, emptyDir: {} };
 }
 
 /** Meshes redirect the network of all that comes before their own init containers. */

@@ -13,7 +13,7 @@ import {
   type YAMLParseError,
   type YAMLSeq,
 } from 'yaml';
-import { Failure, messageOf } from '../base/failure.ts';
+import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import { isTree, type Tree, textAt } from './tree.ts';
 
 /** One document of a stream as it was written. What is not changed is written back byte by byte. */
@@ -38,12 +38,15 @@ function pairsOf(parts: readonly string[]): readonly (readonly [string, string])
   return parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1] ?? ''] as const] : []));
 }
 
+/** What an alias stands for is written out in its place; with more of them it would be a bomb. */
+const WRITTEN_OUT = { maxAliasCount: 1000 };
+
 function parse(head: string, body: string): Manifest {
   const document = parseLeniently(body);
   const [error] = document.errors;
   if (error !== undefined) throw unreadable(error);
   try {
-    return { head, body, content: document.toJS({ maxAliasCount: 1000 }), document };
+    return { head, body, content: document.toJS(WRITTEN_OUT), document };
   } catch (error) {
     throw unreadable(error);
   }
@@ -105,11 +108,14 @@ function unreadable(error: unknown): Failure {
 export function renderManifest({ head, body, content, document }: Manifest, target: unknown): string {
   if (isDeepStrictEqual(content, target)) return head + body;
   if (body.trimStart().startsWith('{')) return `${head}${JSON.stringify(target, undefined, 2)}\n`;
-  document.contents = reshape(document.contents, target, document);
   try {
+    document.contents = reshape(document.contents, target, document);
     const text = document.toString({ lineWidth: 0, indentSeq: indentsLists(body), flowCollectionPadding: false });
+    if (!isDeepStrictEqual(parseLeniently(text).toJS(WRITTEN_OUT), target))
+      throw new Error('it would say something else');
     return head + (body.includes('\r\n') ? text.replaceAll(/\r?\n/g, '\r\n') : text);
   } catch (error) {
+    if (isFailure(error)) throw error;
     throw new Failure('invalid', `cannot write the manifest: ${messageOf(error)}`, { cause: error });
   }
 }
@@ -122,7 +128,7 @@ function indentsLists(text: string): boolean {
 
 function reshape(node: Node | null, target: unknown, document: Document): Node {
   if (node === null) return create(target, document);
-  if (isDeepStrictEqual(node.toJS(document), target)) return node;
+  if (isDeepStrictEqual(node.toJS(document, WRITTEN_OUT), target)) return node;
   if (isMap(node) && isTree(target)) return reshapeMap(node, target, document);
   if (isSeq(node) && Array.isArray(target)) return reshapeList(node, target, document);
   if (isAlias(node)) {
@@ -173,7 +179,7 @@ function keepComments(map: YAMLMap, target: Tree): void {
 /** Items are known again by what they are, or else by their name. */
 function reshapeList(list: YAMLSeq, target: readonly unknown[], document: Document): YAMLSeq {
   // oxlint-disable-next-line no-unsafe-type-assertion -- As above.
-  const left = (list.items as Node[]).map((node) => ({ node, content: node.toJS(document) as unknown }));
+  const left = (list.items as Node[]).map((node) => ({ node, content: node.toJS(document, WRITTEN_OUT) as unknown }));
   const take = (isIt: (content: unknown) => boolean): Node | undefined => {
     const index = left.findIndex(({ content }) => isIt(content));
     return index < 0 ? undefined : left.splice(index, 1)[0]?.node;

@@ -462,6 +462,19 @@ describe('the pod', () => {
   });
 });
 
+test('a grace period of none is told as the shortest that a setting can say', () => {
+  const { text } = injected(workload({ pod: 'terminationGracePeriodSeconds: 0' }));
+  expect(settingsOf(text)['TERMINATION_GRACE_PERIOD']).toBe('1s');
+  expect(part(text, ...POD, 'terminationGracePeriodSeconds')).toBe(0);
+});
+
+test.each(['20G', '0', 'much'])('a limit that warmstate could not read in the pod is refused: %s', (limit) => {
+  const annotations = `warmstate.dev/state-dir-limit: "${limit}"`;
+  expect(refusal(workload({ annotations }))).toBe(
+    `cannot inject into Deployment orders: the annotation warmstate.dev/state-dir-limit is ${limit}, which is no size above zero; try: a size such as 20Gi`,
+  );
+});
+
 describe('a stream', () => {
   const SERVICE = '# Source: chart/service.yaml\napiVersion: v1\nkind:   Service   # odd\nmetadata: {name: orders}\n';
 
@@ -531,6 +544,19 @@ spec:
       expect(spec.template.metadata.annotations ?? {}).toEqual(before.spec.template.metadata.annotations ?? {});
       expect(spec.template.metadata.labels).toEqual(before.spec.template.metadata.labels);
     }
+  });
+
+  test('keeps the volume that an injection added with what somebody wrote into it since', () => {
+    const limited = injected(workload()).text.replace('emptyDir: {}', 'emptyDir: {sizeLimit: 5Gi}');
+    const { text } = injected(limited);
+    expect(part(text, ...POD, 'volumes')).toEqual([{ name: 'warmstate-state', emptyDir: { sizeLimit: '5Gi' } }]);
+    expect(settingsOf(text)['STATE_DIR_LIMIT']).toBe('5Gi');
+    expect(part(text, ...POD, 'containers', 0, 'volumeMounts')).toEqual([
+      { name: 'warmstate-state', mountPath: '/tmp/kafka-streams' },
+    ]);
+    const cleaned = cleanManifests(text).text;
+    expect(part(cleaned, ...POD, 'volumes')).toEqual(part(text, ...POD, 'volumes'));
+    expect(part(cleaned, ...POD, 'initContainers')).toBeUndefined();
   });
 
   test('without warmstate is not changed by its removal', () => {
@@ -671,6 +697,12 @@ spec:
         ['kind: List'],
       ),
     );
+  });
+
+  test('may say the same in many places by an alias', () => {
+    const aliases = Array.from({ length: 150 }, (_, index) => `k${index}: *a`).join(', ');
+    const text = `x: &a {b: c}\nmany: {${aliases}}\n${workload()}`;
+    expect(parse(injected(text).text, { maxAliasCount: -1 }).many.k149).toEqual({ b: 'c' });
   });
 
   test('with a container that has our name and is none of ours is refused', () => {

@@ -1,4 +1,5 @@
 import { Failure } from '../base/failure.ts';
+import { parseSizeBytes } from '../base/quantity.ts';
 import { assertSupportedApplication } from '../streams/state-directory.ts';
 import { type ApplicationFacts, type Fact, findApplication } from './application.ts';
 import { SIDECAR } from './containers.ts';
@@ -67,7 +68,7 @@ export function findPodApplication(
       container,
       claims,
     }),
-    limit: saidOf(tree, templatePath, LIMIT_ANNOTATION),
+    limit: readLimit(saidOf(tree, templatePath, LIMIT_ANNOTATION)),
     claims,
   };
 }
@@ -107,19 +108,19 @@ function chooseContainer(spec: Tree, preferred: string | undefined, configMaps: 
   return chosen;
 }
 
-const GUARANTEES: Readonly<Record<string, string>> = {
-  at_least_once: 'at_least_once',
-  exactly_once: 'exactly_once_v2',
-  exactly_once_beta: 'exactly_once_v2',
-  exactly_once_v2: 'exactly_once_v2',
-  auto: 'auto',
-};
+const GUARANTEES: ReadonlyMap<string, string> = new Map([
+  ['at_least_once', 'at_least_once'],
+  ['exactly_once', 'exactly_once_v2'],
+  ['exactly_once_beta', 'exactly_once_v2'],
+  ['exactly_once_v2', 'exactly_once_v2'],
+  ['auto', 'auto'],
+]);
 
 /** What nobody says is no reason to believe in Kafka's default: state of a wrong guarantee can be wrong. */
 function readGuarantee(fact: Fact | undefined): Fact {
   if (fact === undefined) return { text: 'auto', source: undefined, from: 'not in the manifest', isAssumed: true };
   if (fact.text === undefined && fact.source !== undefined) return fact;
-  const text = GUARANTEES[fact.text?.toLowerCase() ?? ''];
+  const text = GUARANTEES.get(fact.text?.toLowerCase() ?? '');
   if (text === undefined) {
     const said = fact.text ?? 'known in the cluster only';
     throw new Failure('invalid', `the processing.guarantee (${fact.from}) is ${said}`, {
@@ -128,6 +129,14 @@ function readGuarantee(fact: Fact | undefined): Fact {
   }
   // Where the words differ, the pod cannot be asked.
   return { ...fact, text, source: text === fact.text ? fact.source : undefined };
+}
+
+/** What warmstate could not read in the pod would start it cold. */
+function readLimit(fact: Fact | undefined): Fact | undefined {
+  if (fact?.text === undefined || (parseSizeBytes(fact.text) ?? 0) > 0) return fact;
+  throw new Failure('invalid', `the ${fact.from} is ${fact.text}, which is no size above zero`, {
+    hint: 'a size such as 20Gi',
+  });
 }
 
 interface StateDirSources {
