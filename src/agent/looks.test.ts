@@ -141,6 +141,8 @@ test('what a restore knew of a directory holds also after a look at which it wou
   });
   const first = await looks.look('0_0', options);
   if (text !== undefined) writeFileSync(current, text);
+  // The document of this round says it as well.
+  expect([looks.memories.get('0_0')?.tainted, looks.taints.length]).toEqual([true, 1]);
   const second = await looks.look('0_0', options);
   expect([first, second].map((look) => (look.kind === 'refused' ? look.why.reason : look.kind))).toEqual([
     'being_deleted',

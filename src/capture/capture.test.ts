@@ -7,6 +7,7 @@ import {
   rmSync,
   truncateSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,6 +39,10 @@ beforeEach(() => {
 function writeCheckpoint(offset: number): void {
   writeFileSync(join(task, '.checkpoint.tmp'), `0\n1\n${CHANGELOG} 0 ${offset}\n`);
   renameSync(join(task, '.checkpoint.tmp'), join(task, '.checkpoint'));
+}
+
+function checkpoint(): string {
+  return join(task, '.checkpoint');
 }
 
 function makeStore(): ModelDatabase {
@@ -281,6 +286,20 @@ describe('while the application goes on', () => {
     });
     await using one = await captured();
     expect(await imageOf(one)).toMatchObject({ offset: 200n, live: [7, 8, 9] });
+  });
+
+  test.each([
+    ['one that was put in its place with the same time', () => writeCheckpoint(200), 0],
+    ['one that was written in place', () => writeFileSync(checkpoint(), `0\n1\n${CHANGELOG} 0 200\n`), 1],
+  ])('Q3: %s is another checkpoint', async (_name, rewrite, seconds) => {
+    makeStore();
+    utimesSync(checkpoint(), 1_000_000_000, 1_000_000_000);
+    files.once('before', 'hold agg/CURRENT', () => {
+      rewrite();
+      utimesSync(checkpoint(), 1_000_000_000 + seconds, 1_000_000_000 + seconds);
+    });
+    await using one = await captured();
+    expect((await imageOf(one)).offset).toBe(200n);
   });
 
   test('D3: a segment that goes meanwhile begins the task again', async () => {

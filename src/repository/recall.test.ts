@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CHECKPOINT_NS, checkpointSight, databaseSight, lookContext, taskSight } from '../../test/support/sights.ts';
 import { judge, type TaskMemory, type TaskSight } from '../streams/quality.ts';
-import { recallTask } from './recall.ts';
+import { findInstalledQuality, recallTask } from './recall.ts';
 import type { InstalledTask, RestoreReport } from './restore-result.ts';
 
 const RESTORED_MS = lookContext().nowMs - 10_000;
@@ -115,6 +115,16 @@ describe('what is remembered of a directory', () => {
       looksExactlyOnce: false,
     });
   });
+});
+
+test('the quality of an installed directory counts until somebody opened it (Q8)', () => {
+  const file = { sizeBytes: 1, sha256: '', uid: undefined, objects: [], ctimeNs: 1n };
+  const paths = sight.databases.map(({ path, manifest }) => `${path}/${manifest}`);
+  const manifests = paths.map((path) => ({ ...file, path, inode: 1n, mtimeNs: 1n }));
+  const files = [...manifests, { ...file, path: '.checkpoint', inode: 77n, mtimeNs: CHECKPOINT_NS }];
+  const left = { ...report, installed: [{ ...installed, files }] };
+  const opened = taskSight({ databases: [databaseSight('rocksdb/agg', { manifest: 'MANIFEST-000009' })] });
+  expect([sight, opened].map((look) => findInstalledQuality(left, look))).toEqual(['live', undefined]);
 });
 
 function verdict(look: TaskSight, memory: TaskMemory | undefined): string {

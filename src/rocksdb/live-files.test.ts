@@ -213,6 +213,15 @@ describe('a replay', () => {
     });
   });
 
+  test('tells that what was written last was dropped with its column family', () => {
+    const edits = [start().addTable(TABLE_5), edit().addColumnFamily(2, 'offsets')];
+    const newest = edit()
+      .addTable({ level: 0, number: 6, sequences: [91n, 99n] })
+      .columnFamily(2);
+    const live = liveAfter([...edits, newest, edit().dropColumnFamily(2)]);
+    expect([live?.tables.length, live?.newestDropped]).toEqual([1, true]);
+  });
+
   test('ignores changes of write-ahead logs', () => {
     const log = edit().varint(Tag.walAddition2).slice(Uint8Array.of(8, 1)).columnFamily(0);
     expect(liveAfter([start().addTable(TABLE_5), log])?.tables).toEqual([LIVE_TABLE_5]);

@@ -160,10 +160,16 @@ describe('the memory of directories', () => {
     const { tasks } = await scenario.snapshot({ guarantee });
     const why = Object.fromEntries(tasks.map(({ task, outcome, why }) => [task, `${outcome}: ${why?.reason}`]));
     expect(why).toMatchObject({ '0_0': 'uncapturable: unclean_restart', '0_1': 'uncapturable: unclean_restart' });
+    const record = decodeTaints(await readFile((await scenario.objects('records')).at(-1) ?? '', 'utf8'));
+    expect(record.map(({ task }) => task)).toEqual(expect.arrayContaining(['0_0', '0_1']));
     // And so it stays, whoever asks.
     expect(decisions(await scenario.restore({ guarantee }))).toMatchObject({ '0_0': 'cold: unclean_restart' });
     expect(decisions(await scenario.restore({ guarantee }))).toMatchObject({ '0_0': 'cold: unclean_restart' });
   });
+
+  function decodeTaints(record: string): readonly { readonly task: string }[] {
+    return JSON.parse(record).taints;
+  }
 
   /** Rewrites a checkpoint last, so that by all stamps it covers what is there. */
   async function startAgain(scenario: Scenario, task: string): Promise<void> {
@@ -201,6 +207,15 @@ describe('the memory of directories', () => {
     await rm(join(scenario.stateDir, '.warmstate/restore.json'));
     const forgotten = await scenario.snapshot({ guarantee, instance: 'pod-9' });
     expect(forgotten.tasks.map(({ why }) => why?.reason)).toEqual(TASKS.map(() => 'exactly_once_running'));
+  });
+
+  test('Q8: a clean image is none to fetch again for a restore that finds it unopened, though its stamps would say live', async () => {
+    await using scenario = await Scenario.open('3.9.2-eos-closed');
+    const guarantee = 'exactly_once_v2';
+    await scenario.snapshot({ guarantee });
+    await scenario.loseDisk();
+    await scenario.restore({ guarantee });
+    expect((await scenario.restore({ guarantee })).outcome).toBe('local');
   });
 
   test('A2: what was installed keeps its state time, also where nothing is left to go on from', async () => {

@@ -294,12 +294,15 @@ describe('a clock', () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
     for (const task of Object.keys(all(''))) await scenario.moveOffsets(task, 1);
-    let asked = 0;
-    const clock = clockAhead(() => ((asked += 1) > 10 ? -1000 : 0));
+    const { events } = scenario;
+    events.length = 0;
+    // It runs ahead all the time, so that no stamp lies in the future.
+    const clock = clockAhead(() => (events.some(({ kind }) => kind === 'work-announced') ? 300_000 : 600_000));
     const guarantee = 'exactly_once_v2';
-    expect(outcomes(await scenario.snapshot({ clock, guarantee }))).toMatchObject({
-      '1_1': 'carried: exactly_once_running',
-      global: 'carried: exactly_once_running',
+    expect(outcomes(await scenario.snapshot({ clock, guarantee }))).toEqual({
+      ...all('carried: exactly_once_running'),
+      // It was seen before the step (Q2).
+      '0_0': 'captured',
     });
   });
 
