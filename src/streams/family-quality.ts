@@ -109,7 +109,7 @@ function judgeOpen(sight: TaskSight, { path }: DatabaseSight): Verdicts {
   return { atLeastOnce: refused('segmented', why), exactlyOnce };
 }
 
-/** Q9: all segments of a store must be of one moment. */
+/** I2: all segments of a store must be of one moment. */
 function findApart({ name, databases }: Store): Explanation | undefined {
   const written = databases.filter(hasTables);
   const [first, ...others] = written.map((database) => describeOffsets(database));
@@ -144,7 +144,7 @@ function judgeClosed(sight: TaskSight, written: readonly DatabaseSight[], contex
   return { atLeastOnce: clean, exactlyOnce: refused('changing', why) };
 }
 
-/** Q10: a live one may be as good, but that is not proven yet. */
+/** I5: a live one may be as good, but that is not proven yet. */
 function judgeTransactional({ isRunning }: JudgeContext): Verdicts {
   if (isRunning) {
     const message = 'transactional stores are captured once the application has ended';
