@@ -59,13 +59,20 @@ export interface Said {
 
 /** Runs a command in the cluster that lies in a directory; a Failure with what it said where it fails. */
 export async function runInside(directory: string, command: readonly string[], input = ''): Promise<Said> {
-  const child = spawn(join(KIT, 'inside.sh'), [directory, ...command], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawnInside(directory, command);
   const ended = new Promise<number | null>((done, failed) => child.on('close', done).on('error', failed));
   child.stdin.on('error', () => undefined); // Who does not read to the end says why in its own words.
   child.stdin.end(input);
   const [code, stdout, stderr] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
   if (code === 0) return { stdout, stderr };
   throw new Failure('invalid', `${command.slice(0, 8).join(' ')} ends with ${code}: ${stderr.trim()}`);
+}
+
+export function spawnInside(
+  directory: string,
+  command: readonly string[],
+): ChildProcessByStdio<Writable, Readable, Readable> {
+  return spawn(join(KIT, 'inside.sh'), [directory, ...command], { stdio: ['pipe', 'pipe', 'pipe'] });
 }
 
 async function installPackages(): Promise<void> {

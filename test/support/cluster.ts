@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inject } from 'vitest';
 import { type Tree, textAt, treesAt } from '../../src/inject/tree.ts';
-import { runInside } from './cluster-node.ts';
+import { runInside, spawnInside } from './cluster-node.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -35,6 +35,11 @@ export class Cluster {
 
   async kubectl(...args: readonly string[]): Promise<string> {
     return this.inside('kubectl', ...args);
+  }
+
+  /** What it writes to its standard output, until it ends or is killed. */
+  follow(...args: readonly string[]): ReturnType<typeof spawnInside> {
+    return spawnInside(this.#directory, ['kubectl', ...args]);
   }
 
   /** What the API server answers at a path, such as `/api/v1/namespaces/N/pods/P:PORT/proxy/metrics`. */

@@ -63,12 +63,12 @@ async function layOutShell(root: string): Promise<void> {
 }
 
 /** What a program is linked with, its loader included. */
-async function librariesOf(program: string): Promise<readonly string[]> {
+export async function librariesOf(program: string): Promise<readonly string[]> {
   const said = await run('ldd', [program], {});
   return [...said.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path = '']) => path);
 }
 
-async function copyIn(path: string, root: string): Promise<void> {
+export async function copyIn(path: string, root: string): Promise<void> {
   const place = join(root, path);
   await mkdir(dirname(place), { recursive: true });
   await cp(await realpath(path), place);

@@ -7,7 +7,7 @@ import type { Load } from '../model.ts';
 import { ControlledProcess } from './controlled-process.ts';
 import { brokerClassPath } from './java-programs.ts';
 
-const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
+export const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
 
 /** A real Kafka broker (KRaft, one node) on free ports of 127.0.0.1, its data in a directory that goes with it. */
 export class Broker {
@@ -15,12 +15,16 @@ export class Broker {
   /** Where its other listeners listen, by name. */
   readonly listeners: ReadonlyMap<string, string>;
   readonly #java: ControlledProcess;
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #signal: AbortSignal;
 
   private constructor(
     { bootstrap, listeners }: Pick<Broker, 'bootstrap' | 'listeners'>,
-    process: { readonly java: ControlledProcess; readonly directory: string; readonly signal: AbortSignal },
+    process: {
+      readonly java: ControlledProcess;
+      readonly directory: string | undefined;
+      readonly signal: AbortSignal;
+    },
   ) {
     this.bootstrap = bootstrap;
     this.listeners = listeners;
@@ -57,6 +61,11 @@ export class Broker {
     await java.request('/end-offsets', {}, signal);
     started.move();
     return new Broker({ bootstrap, listeners }, { java, directory, signal });
+  }
+
+  /** One that somebody else started. */
+  static at(bootstrap: string, java: ControlledProcess, signal: AbortSignal): Broker {
+    return new Broker({ bootstrap, listeners: new Map() }, { java, directory: undefined, signal });
   }
 
   /** Creates `<topics>-input`, `<topics>-table` (with `partitions`) and `<topics>-global` (with two). */
@@ -105,11 +114,11 @@ export class Broker {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#java.kill();
-    await rm(this.#directory, { recursive: true, force: true });
+    if (this.#directory !== undefined) await rm(this.#directory, { recursive: true, force: true });
   }
 }
 
-function serverProperties(options: {
+export function serverProperties(options: {
   readonly bootstrap: string;
   readonly controllerPort: number;
   readonly directory: string;

@@ -13,16 +13,22 @@ const JVM_FLAGS = ['-Xmx512m', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'];
 const LISTENING_TIMEOUT_MS = 180_000;
 const EVENTS_SHOWN = 40;
 
-/** A running program of test/streams-app: it says events and takes commands over HTTP on 127.0.0.1. */
+/** Where a program runs that is not a process of this one. */
+export interface Remote extends Pick<JavaProcess, 'pid' | 'nextLine' | 'kill'> {
+  /** Its answer to a GET of a path with its query; throws where it refuses. */
+  ask(pathAndQuery: string, signal: AbortSignal): Promise<string>;
+}
+
+/** A running program of test/streams-app: it says events and takes commands over HTTP. */
 export class ControlledProcess implements AsyncDisposable {
   readonly events: ProcessEvent[] = [];
   readonly #mainClass: string;
-  readonly #java: JavaProcess;
+  readonly #java: JavaProcess | Remote;
   readonly #listening: Promise<void>;
   #changed = Promise.withResolvers<void>();
   #end: unknown;
 
-  private constructor(mainClass: string, java: JavaProcess) {
+  private constructor(mainClass: string, java: JavaProcess | Remote) {
     this.#mainClass = mainClass;
     this.#java = java;
     this.#listening = this.#listen();
@@ -36,6 +42,11 @@ export class ControlledProcess implements AsyncDisposable {
     const args = Object.entries(options.settings).map(([name, value]) => `${name}=${value}`);
     const java = await JavaProcess.start(mainClass, { classPath: options.classPath, args, jvmFlags: JVM_FLAGS });
     return new ControlledProcess(mainClass, java);
+  }
+
+  /** One that runs elsewhere; its end ends only the following. */
+  static follow(mainClass: string, remote: Remote): ControlledProcess {
+    return new ControlledProcess(mainClass, remote);
   }
 
   get pid(): number {
@@ -75,7 +86,9 @@ export class ControlledProcess implements AsyncDisposable {
       signal,
     });
     const search = Object.entries(query).map(([name, value]) => `${name}=${value}`);
-    const answer = await fetch(`http://127.0.0.1:${String(port)}${path}?${search.join('&')}`, { signal });
+    const pathAndQuery = `${path}?${search.join('&')}`;
+    if ('ask' in this.#java) return this.#java.ask(pathAndQuery, signal);
+    const answer = await fetch(`http://127.0.0.1:${String(port)}${pathAndQuery}`, { signal });
     const text = await answer.text();
     if (!answer.ok) throw this.#failure('unavailable', `cannot answer ${path}: ${text}`);
     return text;

@@ -58,12 +58,17 @@ const CAUGHT_UP_TIMEOUT_MS = 300_000;
 const SESSION_TIMEOUT_MS = 3000;
 const POLL_MS = 200;
 
+type SettingsOptions = Omit<StreamsAppOptions, 'broker' | 'signal' | 'joins'> & {
+  readonly broker: Pick<Broker, 'bootstrap'>;
+};
+type Followed = Pick<StreamsAppOptions, 'broker' | 'applicationId' | 'topics' | 'signal'>;
+
 /** The real Kafka Streams application of test/streams-app, in a process of its own. */
 export class StreamsApp {
   readonly #java: ControlledProcess;
-  readonly #options: StreamsAppOptions;
+  readonly #options: Followed;
 
-  private constructor(java: ControlledProcess, options: StreamsAppOptions) {
+  private constructor(java: ControlledProcess, options: Followed) {
     this.#java = java;
     this.#options = options;
   }
@@ -84,6 +89,11 @@ export class StreamsApp {
         signal,
       });
     const java = await ControlledProcess.start('warmstate.Application', { classPath, settings: settingsOf(options) });
+    return StreamsApp.at(java, options);
+  }
+
+  /** One that somebody else started; resolves when it is RUNNING. */
+  static async at(java: ControlledProcess, options: Followed): Promise<StreamsApp> {
     const application = new StreamsApp(java, options);
     try {
       await application.#running();
@@ -200,7 +210,8 @@ export class StreamsApp {
   }
 }
 
-function settingsOf(options: StreamsAppOptions): Readonly<Record<string, string | number>> {
+/** As arguments of the program. */
+export function settingsOf(options: SettingsOptions): Readonly<Record<string, string | number>> {
   const is28 = options.version.startsWith('2.');
   const streams = Object.entries(options.streams ?? {}).map(([name, value]) => [`streams.${name}`, value]);
   return {

@@ -35,12 +35,13 @@ public final class Application {
         });
         streams.setGlobalStateRestoreListener(new Restores());
 
-        Harness harness = new Harness();
+        Harness harness = new Harness(settings);
         harness.on("/dump", (query, body) -> Stores.dump(streams, query.text("store"), body));
         harness.on("/tasks", (query, body) -> body.append(Json.of(LocalTasks.of(streams))));
         harness.on("/lag", (query, body) -> body.append(Json.of(Map.of("records", LocalTasks.lagOf(streams)))));
         harness.on("/close", (query, body) -> body.append(Json.of(Map.of("closed", streams.close(Duration.ofSeconds(120))))));
         harness.start();
+        if (harness.isInPod()) Runtime.getRuntime().addShutdownHook(new Thread(() -> closeAtTheEnd(streams)));
         if (settings.text("cleansUp").equals("true")) streams.cleanUp(); // As Spring does where it is told to.
         try {
             streams.start();
@@ -49,6 +50,12 @@ public final class Application {
             throw error; // The process ends, as an application's does.
         }
         Thread.currentThread().join(); // Ended by the harness: end of input, or a signal.
+    }
+
+    /** As applications in pods do when the kubelet sends SIGTERM. */
+    private static void closeAtTheEnd(KafkaStreams streams) {
+        Harness.emit("closing", Map.of());
+        Harness.emit("closed", Map.of("closed", streams.close(Duration.ofSeconds(60))));
     }
 
     private static void tell(Throwable error) {

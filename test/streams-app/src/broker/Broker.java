@@ -37,7 +37,7 @@ public final class Broker {
 
         Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "default.api.timeout.ms", 120_000, "retries", 1_000_000));
         admin.describeCluster().clusterId().get();
-        Harness harness = new Harness();
+        Harness harness = new Harness(settings);
         harness.on("/topics", (query, body) -> createTopics(admin, query.text("topics"), query.number("partitions")));
         harness.on("/scram-user", (query, body) -> admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(
             query.text("user"), new ScramCredentialInfo(ScramMechanism.fromMechanismName(query.text("mechanism")), 4096),

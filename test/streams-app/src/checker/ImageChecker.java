@@ -16,7 +16,7 @@ public final class ImageChecker {
     public static void main(String[] arguments) throws Exception {
         Arguments settings = new Arguments(arguments);
         Map<String, Changelogs> known = new HashMap<>();
-        Harness harness = new Harness();
+        Harness harness = new Harness(settings);
         harness.on("/check", (query, body) -> {
             String application = query.text("applicationId");
             synchronized (known) {

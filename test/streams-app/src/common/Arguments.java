@@ -26,6 +26,10 @@ final class Arguments {
         return value;
     }
 
+    boolean has(String name) {
+        return values.containsKey(name);
+    }
+
     /** Without that prefix. */
     Map<String, String> startingWith(String prefix) {
         return values.entrySet().stream().filter(each -> each.getKey().startsWith(prefix))

@@ -17,8 +17,8 @@ import java.util.concurrent.Executors;
 
 /**
  * The side of a Java process that the TypeScript harness sees: one JSON object per line on standard output, commands over
- * HTTP on a free port of 127.0.0.1, and the end of the process when standard input ends, so that nothing outlives the
- * test run that started it.
+ * HTTP. On this machine that is a free port of 127.0.0.1, and the process ends when standard input does, so that nothing
+ * outlives the test run that started it. In a pod it is {@code podPort} of every address, and the kubelet ends it.
  */
 final class Harness {
     /** Answers one request: reads its query, writes its body. An exception becomes status 500 with the stack trace. */
@@ -27,10 +27,18 @@ final class Harness {
     }
 
     private final HttpServer server;
+    private final boolean isInPod;
 
-    Harness() throws IOException {
-        server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+    Harness(Arguments settings) throws IOException {
+        isInPod = settings.has("podPort");
+        server = HttpServer.create(isInPod
+            ? new InetSocketAddress(settings.number("podPort"))
+            : new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
         server.setExecutor(Executors.newCachedThreadPool(Harness::daemon));
+    }
+
+    boolean isInPod() {
+        return isInPod;
     }
 
     void on(String path, Command command) {
@@ -51,11 +59,11 @@ final class Harness {
         });
     }
 
-    /** Opens the port, says which one it is, and begins to watch standard input. */
+    /** Opens the port, says which one it is, and begins to watch standard input, which a pod has none of. */
     void start() {
         server.start();
         emit("listening", Map.of("port", server.getAddress().getPort()));
-        daemon(Harness::haltAtEndOfInput).start();
+        if (!isInPod) daemon(Harness::haltAtEndOfInput).start();
     }
 
     static void emit(String event, Map<String, ?> facts) {

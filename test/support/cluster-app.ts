@@ -1,0 +1,201 @@
+import { expect } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { type Tree, textAt, treeAt, treesAt } from '../../src/inject/tree.ts';
+import type { Cluster, Namespace } from './cluster.ts';
+import { javaCommand, KAFKA_IMAGE, STREAMS_VERSION } from './cluster-images.ts';
+import { COMMAND_PORT, followProgram, type Servers } from './cluster-servers.ts';
+import { containerOf } from './container-log.ts';
+import type { Guarantee, PrintedTask } from './kafka/protected-app.ts';
+import { StreamsApp, settingsOf } from './kafka/streams-app.ts';
+import type { Load } from './model.ts';
+import { bareApplication, injected, readShipped } from './shipped.ts';
+import type { PrintedStatus } from './sidecar.ts';
+
+const PARTITIONS = 2;
+const ASKS = { 'warmstate.dev/inject': 'true' };
+/** Of two subtopologies, and the global one. */
+export const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
+export const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 150, payloadBytes: 60 };
+
+export interface PrintedRestore {
+  readonly outcome: string;
+  readonly tasks: readonly PrintedTask[];
+}
+
+interface Options {
+  /** How warmstate comes into the pods: the manifest to paste, unless another is said. */
+  readonly way?: 'pasted' | 'injected' | 'policy';
+  readonly kind: 'StatefulSet' | 'Deployment';
+  readonly guarantee: Guarantee;
+  readonly replicas?: number;
+  /** Of warmstate, beside what Servers says. */
+  readonly configuration?: Readonly<Record<string, string>>;
+  readonly secret?: Readonly<Record<string, string>>;
+  /** What is otherwise with the manifest, as a last word. */
+  readonly change?: (manifest: Tree) => Tree;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The application of test/streams-app in the pods of a Deployment or StatefulSet, with warmstate as the manifests of deploy/ have it, in a
+ * namespace of its own where PodSecurity enforces `restricted`.
+ */
+export class AppInCluster implements AsyncDisposable {
+  readonly namespace: Namespace;
+  /** The application id, and the prefix of its topics. */
+  readonly name: string;
+  readonly #servers: Servers;
+  readonly #options: Options;
+  readonly #manifest: Tree;
+
+  private constructor(namespace: Namespace, servers: Servers, options: Options, manifest: Tree) {
+    this.namespace = namespace;
+    this.name = namespace.name;
+    this.#servers = servers;
+    this.#options = options;
+    this.#manifest = manifest;
+  }
+
+  static async start(servers: Servers, options: Options): Promise<AppInCluster> {
+    const namespace = await servers.cluster.openNamespace('restricted');
+    await servers.broker.createTopics(namespace.name, PARTITIONS);
+    const { configuration, secret } = servers.settings;
+    const quick = { WARMSTATE_INTERVAL: '1s', WARMSTATE_LOG_LEVEL: 'debug' };
+    const data = { ...configuration, ...quick, ...options.configuration };
+    const shared = [
+      { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'warmstate' }, data },
+      { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'warmstate' }, stringData: options.secret ?? secret },
+    ];
+    const text =
+      (options.way ?? 'pasted') === 'pasted'
+        ? readShipped(`${options.kind.toLowerCase()}.yaml`)
+        : bareApplication(options.kind);
+    const filled = filledIn(text, namespace.name, servers.broker.bootstrap, options);
+    const complete: Tree = options.way === 'injected' ? parse(injected(stringify(filled))) : filled;
+    const manifest = options.change?.(complete) ?? complete;
+    const app = new AppInCluster(namespace, servers, options, manifest);
+    expect(await namespace.apply([...shared, manifest].map((each) => stringify(each)).join('---\n'))).toEqual([]);
+    return app;
+  }
+
+  get #workload(): string {
+    return `${this.#options.kind.toLowerCase()}/${textAt(this.#manifest, 'metadata', 'name')}`;
+  }
+
+  /** Those that are not going, oldest first. */
+  async pods(): Promise<readonly Tree[]> {
+    const all = await this.namespace.list('pods');
+    return all.filter((pod) => textAt(pod, 'metadata', 'deletionTimestamp') === undefined);
+  }
+
+  /** The next pod with another identity than those, once there is one. */
+  async podBeside(known: readonly Tree[]): Promise<Tree> {
+    const uids = known.map(uidOf);
+    return this.namespace.until('a new pod', async () => (await this.pods()).find((pod) => !uids.includes(uidOf(pod))));
+  }
+
+  /** The application of a pod, once it is RUNNING; after so many restarts of its container. */
+  async running(pod: Tree, restarts = 0): Promise<StreamsApp> {
+    const { broker } = this.#servers;
+    const java = await followProgram(this.namespace, { pod: nameOf(pod), container: 'app', restarts });
+    const { signal } = this.#options;
+    return StreamsApp.at(java, { broker, applicationId: this.name, topics: this.name, signal });
+  }
+
+  feed(from: number, to: number): Promise<void> {
+    return this.#servers.broker.feed(this.name, LOAD, { from, to });
+  }
+
+  /** What `restore` came to in a pod, as its termination message says; waits for it. */
+  async restored(pod: Tree): Promise<PrintedRestore> {
+    const name = nameOf(pod);
+    return this.namespace.until(`restore of ${name} has ended`, async () => {
+      const restore = containerOf(await this.namespace.get('pod', name), 'warmstate-restore');
+      const message = textAt(restore, 'state', 'terminated', 'message');
+      return message === undefined ? undefined : restoreIn(message);
+    });
+  }
+
+  async status(pod: Tree): Promise<PrintedStatus> {
+    return JSON.parse(await this.namespace.exec(nameOf(pod), 'warmstate', 'warmstate', 'status', '--output', 'json'));
+  }
+
+  /** The value of one series of the sidecar's `/metrics`. */
+  async metric(pod: Tree, series: string): Promise<number | undefined> {
+    const path = `/api/v1/namespaces/${this.name}/pods/${nameOf(pod)}:10464/proxy/metrics`;
+    const line = (await this.namespace.cluster.raw(path)).split('\n').find((each) => each.startsWith(`${series} `));
+    return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  }
+
+  /** Waits until the repository has an entry of each of these tasks that is up to date. */
+  async offered(pod: Tree, tasks: readonly string[]): Promise<void> {
+    await this.namespace.until(`${tasks.join(', ')} of ${nameOf(pod)} are offered`, async () => {
+      const { tasks: known } = await this.status(pod);
+      return tasks.every((task) => known.some((each) => each.task === task && each.entry !== null)) || undefined;
+    });
+  }
+
+  async scale(replicas: number): Promise<void> {
+    await this.namespace.kubectl('scale', this.#workload, `--replicas=${replicas}`);
+  }
+
+  async restartRollout(): Promise<void> {
+    await this.namespace.kubectl('rollout', 'restart', this.#workload);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.namespace[Symbol.asyncDispose]();
+  }
+}
+
+export function nameOf(object: Tree): string {
+  return textAt(object, 'metadata', 'name') ?? '';
+}
+
+function uidOf(object: Tree): string {
+  return textAt(object, 'metadata', 'uid') ?? '';
+}
+
+/** As `kill -9`. */
+export async function killContainer(cluster: Cluster, pod: Tree, container: string): Promise<void> {
+  const id = (textAt(containerOf(pod, container), 'containerID') ?? '').replace('containerd://', '');
+  await cluster.inside('ctr', '-n', 'k8s.io', 'tasks', 'kill', '-s', 'SIGKILL', id);
+}
+
+/** The summary, then the JSON. */
+function restoreIn(message: string): PrintedRestore | undefined {
+  const json = message.split('\n').find((line) => line.startsWith('{'));
+  return json === undefined ? undefined : JSON.parse(json);
+}
+
+/** What a manifest of deploy/ leaves to its user: the application id, the guarantee, and the container `app`. */
+function filledIn(text: string, applicationId: string, bootstrap: string, options: Options): Tree {
+  const { guarantee, replicas = 1, way } = options;
+  const named = text.replaceAll(/((?:value|application-id): )(?:wordcount|clicks)\b/g, `$1${applicationId}`);
+  const manifest: Tree = parse(named.replaceAll('exactly_once_v2', guarantee), { merge: true });
+  const template = treeAt(manifest, 'spec', 'template');
+  const pod = treeAt(template, 'spec');
+  const settings = settingsOf({
+    version: STREAMS_VERSION,
+    broker: { bootstrap },
+    applicationId,
+    topics: applicationId,
+    stateDir: '/var/lib/kafka-streams',
+    guarantee,
+    writeBufferBytes: 64 * 1024,
+  });
+  const app = {
+    ...treesAt(pod, 'containers')[0],
+    image: KAFKA_IMAGE,
+    command: javaCommand('application'),
+    args: [...Object.entries(settings).map(([name, value]) => `${name}=${value}`), `podPort=${COMMAND_PORT}`],
+    resources: { requests: { cpu: '50m', memory: '128Mi' } },
+  };
+  const labels = { ...treeAt(template, 'metadata', 'labels'), ...(way === 'policy' ? ASKS : {}) };
+  const spec = {
+    ...treeAt(manifest, 'spec'),
+    replicas,
+    template: { metadata: { ...treeAt(template, 'metadata'), labels }, spec: { ...pod, containers: [app] } },
+  };
+  return { ...manifest, spec };
+}
