@@ -11,7 +11,7 @@ node_ip=10.97.0.1
 pod_subnet=10.98.0.0/24
 pod_gateway=10.98.0.1
 api_server=https://127.0.0.1:6443
-export PATH=$kubernetes_bin:$PATH
+export PATH=$kubernetes_bin:$kube_state_metrics_bin:$PATH
 
 # What run.sh needs of build.sh.
 is_built() { [ -x "$kubernetes_bin/kubelet" ] && [ -x "$cni_bin/bridge" ]; }

@@ -3,8 +3,8 @@
 # cluster until its standard input ends, and takes everything away again, the directory too.
 #
 # Root, containerd and runc (Debian's), and the binaries of build.sh. Several can run side by side: nothing of a cluster
-# lies outside the directory, its namespaces and a cgroup called after the directory. Nothing of it can be reached from
-# the machine; `inside.sh DIRECTORY COMMAND…` runs a command in it.
+# lies outside the directory, its namespaces and a cgroup of its own. Nothing of it can be reached from the machine;
+# `inside.sh DIRECTORY COMMAND…` runs a command in it.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 READY_SECONDS_MAX=180
@@ -102,7 +102,7 @@ imageGCLowThresholdPercent: 99
 C
 
 # cgroups of its own below the caller's: they are the cluster's "/", and the machine's tree stays as it is.
-name=$(basename "$directory")
+name=warmstate-cluster-$$
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
   # Only the root of the tree may hold processes and hand controllers down at once.
   echo '+cpuset +cpu +io +memory +pids' > /sys/fs/cgroup/cgroup.subtree_control || fail "may not hand the controllers of cgroup v2 down"

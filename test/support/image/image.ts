@@ -31,6 +31,7 @@ export async function buildImage(): Promise<void> {
 /** What the Dockerfile takes; .dockerignore lets nothing else in. */
 const SOURCES = [
   'Dockerfile',
+  '.dockerignore',
   'LICENSE',
   'package.json',
   'package-lock.json',
