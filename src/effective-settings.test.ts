@@ -124,7 +124,7 @@ test('every setting that is missing or bad is told at once, with where it was wr
   expect({ kind, problems }).toEqual({
     kind: 'refused',
     problems: [
-      'cannot use --destination here: it is not a destination: "here": it has no scheme',
+      'cannot use --destination here: it is not a destination such as s3://bucket/prefix or file:///directory: it has no scheme',
       'cannot use WARMSTATE_CONCURRENCY=many: it is not a whole number from 1 to 256',
       'cannot use maxAge: soon in /w.yaml: it is not a duration above zero such as 30s, 5m or 6h',
       'cannot snapshot: --application-id is not set',

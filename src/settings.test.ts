@@ -149,7 +149,7 @@ test.each<[SettingKey, string, string]>([
   ['applicationId', '..', 'is not an application.id of letters, digits, . _ and -'],
   ['applicationId', 'a/b', 'is not an application.id of letters, digits, . _ and -'],
   ['lineage', 'a b', 'is not a name of 1 to 200 characters without space and slash'],
-  ['destination', '/repository', 'is not a destination: "/repository": it has no scheme'],
+  ['destination', '/repository', 'is not a destination such as file:///repository: it has no scheme'],
   ['destination', 's3://key:secret@bucket', 'holds credentials: they come from the environment'],
   ['snapshot', 'newest', 'is not the name of a snapshot as list prints it, <epoch>/<n>'],
 ])('%s %j is refused: it %s', (key, text, message) => {

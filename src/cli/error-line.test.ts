@@ -14,6 +14,13 @@ test('a failure is one line, and one with what to try', () => {
   expect(renderError(new Failure('missing', 'no snapshot a/1'), plain)).toBe('warmstate: no snapshot a/1\n');
 });
 
+test('what others wrote cannot move the cursor of a terminal', () => {
+  const failure = new Failure('unavailable', 'cannot ask the broker: \u001B[2Jall is well\r', { hint: 'a\u009Bb' });
+  expect(renderError(failure, plain)).toBe(
+    'warmstate: cannot ask the broker: \u{fffd}[2Jall is well\u{fffd}\ntry: a\u{fffd}b\n',
+  );
+});
+
 test('a bug is shown with its stack', () => {
   const bug = new TypeError('x is not a function');
   bug.stack = 'TypeError: x is not a function\n    at here';

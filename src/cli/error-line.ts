@@ -1,4 +1,5 @@
 import { EXIT_CODES, isFailure } from '../base/failure.ts';
+import { oneLine } from '../base/one-line.ts';
 import { type Look, paint } from './look.ts';
 
 /** What the user reads of an error: one line, and one with what to try. A bug of ours is shown with its stack. */
@@ -14,8 +15,4 @@ export function renderError(error: unknown, look: Pick<Look, 'hasColour'>): stri
 
 export function exitCodeOf(error: unknown): number {
   return isFailure(error) ? EXIT_CODES[error.kind] : 1;
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, ' ');
 }

@@ -79,7 +79,7 @@ export async function forget(
   // Whoever names the whole application may know of volumes that wake up later.
   const isWhole = settings.all && settings.before === undefined;
   if (inScope.length === 0 && !(isWhole && (await isThere(repository, signal))))
-    throw nothingStored(`nothing that is stored is ${describeScope(scope)} from before ${jsonTime(scope.beforeMs)}`);
+    throw nothingStored(`nothing is stored of ${describeScope(scope)} from before ${jsonTime(scope.beforeMs)}`);
   const entries = inScope.filter((entry) => whyWithdrawn(withdrawals, entry) === undefined);
   if (settings.dryRun) return { fence: draft, isPut: false, entries };
   const fence = await writeFence(

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { text as readText } from 'node:stream/consumers';
-import { Failure, systemErrorCode } from '../base/failure.ts';
+import { Failure, type FailureKind, systemErrorCode } from '../base/failure.ts';
 import { cleanManifests, injectManifests, type Result } from '../inject/manifests.ts';
 import { type Destination, formatDestination } from '../storage/open-store.ts';
 import type { CommandContext } from './command.ts';
@@ -62,13 +62,19 @@ function isBelow(version: InjectSettings['kubernetesVersion'], { major, minor }:
   return version.major < major || (version.major === major && version.minor < minor);
 }
 
+const READING: ReadonlyMap<string, { readonly kind: FailureKind; readonly why: string }> = new Map([
+  ['ENOENT', { kind: 'missing', why: 'it does not exist' }],
+  ['EISDIR', { kind: 'invalid', why: 'it is a directory' }],
+]);
+
 async function readManifests(file: string): Promise<string> {
   if (file === '-') return await readText(process.stdin);
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    const code = systemErrorCode(cause);
-    throw new Failure(code === 'ENOENT' ? 'missing' : 'unavailable', `cannot read ${file}: ${code}`, { cause });
+    const code = systemErrorCode(cause) ?? '';
+    const { kind, why } = READING.get(code) ?? { kind: 'unavailable', why: code };
+    throw new Failure(kind, `cannot read the manifests ${file}: ${why}`, { cause });
   }
 }
 

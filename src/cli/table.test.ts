@@ -30,6 +30,17 @@ test('the last column is wrapped under itself where the terminal ends', () => {
   );
 });
 
+test('what others wrote stays within its cell', () => {
+  expect(renderTable([{ title: 'A' }, { title: 'B' }], [['x\n  y', '\u001B[1mz\u0007']], plain)).toBe(
+    'A    B\nx y  \u{fffd}[1mz\u{fffd}\n',
+  );
+});
+
+test('as many rows as there are files are no trouble', () => {
+  const rows = Array.from({ length: 200_000 }, (_, index) => [String(index), 'file']);
+  expect(renderTable([{ title: 'SIZE' }, { title: 'FILE' }], rows, plain)).toHaveLength(200_001 * 13);
+});
+
 test('colours change nothing but the colours', () => {
   const rows = [['0_0', { text: 'refused', tone: 'bad' as const }, { text: 'a b', tone: 'quiet' as const }]];
   const coloured = renderTable(columns, rows, { ...plain, hasColour: true });

@@ -1,3 +1,4 @@
+import { oneLine } from '../base/one-line.ts';
 import { type Look, paint, type Tone } from './look.ts';
 
 export interface Column {
@@ -20,7 +21,7 @@ export function renderTable(columns: readonly Column[], rows: readonly (readonly
     rows.some((row) => row[index] !== undefined) ? { column, index } : [],
   );
   const widths = used.map(({ column, index }) =>
-    Math.max(column.title.length, ...rows.map((row) => textOf(row[index]).length)),
+    rows.reduce((width, row) => Math.max(width, textOf(row[index]).length), column.title.length),
   );
   const beforeLast = widths.slice(0, -1).reduce((sum, width) => sum + width + GAP.length, 0);
   const lastWidth = Math.max(LAST_COLUMN_MIN, look.columns - beforeLast);
@@ -49,7 +50,7 @@ function renderCell(
 }
 
 function textOf(cell: Cell): string {
-  return typeof cell === 'object' ? cell.text : (cell ?? '-');
+  return oneLine(typeof cell === 'object' ? cell.text : (cell ?? '-'));
 }
 
 function toneOf(cell: Cell): Tone | undefined {

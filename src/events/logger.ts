@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import type { Clock } from '../base/clock.ts';
+import { oneLine } from '../base/one-line.ts';
 import type { Emit, Event, Facts } from './event.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -105,6 +106,7 @@ function textLines({ hasColour, clock, write }: LoggerOptions): (entry: Entry) =
   return ({ level, message, facts }) => {
     const time = new Date(clock.nowMs()).toISOString().slice(11, 19);
     const pairs = Object.entries(facts).map(([name, value]) => `  ${name}=${value}`);
-    write(`${time} ${hasColour ? PAINTED[level] : level.padEnd(5)} ${message}${pairs.join('')}\n`);
+    const said = oneLine(`${message}${pairs.join('')}`);
+    write(`${time} ${hasColour ? PAINTED[level] : level.padEnd(5)} ${said}\n`);
   };
 }

@@ -1,3 +1,4 @@
+import { describeBytes } from '../base/quantity.ts';
 import { best, hasEqualOffsets, type Offer, ranked, type Terms, whyNot } from '../repository/best.ts';
 import type { Layout } from '../repository/document.ts';
 import type { Taint } from '../repository/record.ts';
@@ -163,7 +164,7 @@ function withinSpace(
       leftBytes -= sizeBytes;
       return plan;
     }
-    const message = `it has ${sizeBytes} bytes, ${leftBytes} of ${bytesMax} are left`;
+    const message = `it has ${describeBytes(sizeBytes)}, and ${describeBytes(leftBytes)} are left of what may be restored (--max-bytes, --state-dir-limit, free space)`;
     return withoutOffer(plan.task, localOf.get(plan.task), { reason: 'no_space', message });
   });
 }

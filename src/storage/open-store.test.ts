@@ -48,8 +48,8 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['s3://', 'it names no bucket', BOTH],
   ['s3:bucket/prefix', 'it names no bucket', BOTH],
   ['s3:///prefix', 'it names no bucket', BOTH],
-  ['s3://b', 'it names no bucket', BOTH],
-  ['s3://bucket:9000/prefix', 'it names no bucket', BOTH],
+  ['s3://b', 'no bucket can be called b', BOTH],
+  ['s3://bucket:9000/prefix', 'no bucket can be called bucket:9000', BOTH],
   ['s3://bucket/a//b', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
   ['s3://bucket/a/../b', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
   ['s3://bucket/a?versionId=1', 'a prefix has segments of letters, digits, . _ - that do not begin with a dot', BOTH],
@@ -65,10 +65,10 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['file:///', 'it is the root directory', BOTH],
   ['file:///a/..', 'it is the root directory', BOTH],
 ];
-for (const [text, why, hint] of refused) {
+for (const [text, why, example] of refused) {
   test(`${JSON.stringify(text)} is refused: ${why}`, () => {
     expect(() => parseDestination(text)).toThrow(
-      expect.objectContaining({ kind: 'invalid', message: `not a destination: ${JSON.stringify(text)}: ${why}`, hint }),
+      expect.objectContaining({ kind: 'invalid', message: `not a destination such as ${example}: ${why}` }),
     );
   });
 }

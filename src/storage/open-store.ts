@@ -100,7 +100,8 @@ const PREFIX_BYTES_MAX = 120;
 
 function locationOf(text: string, rest: string): S3Location {
   const [, bucket, path = ''] = /^\/\/([^/]*)(\/.*)?$/s.exec(rest) ?? [];
-  if (bucket === undefined || !BUCKET.test(bucket)) throw notADestination(text, 'it names no bucket');
+  if (bucket === undefined || bucket === '') throw notADestination(text, 'it names no bucket');
+  if (!BUCKET.test(bucket)) throw notADestination(text, `no bucket can be called ${bucket}`);
   const prefix = path.replace(/^\//, '').replace(/\/$/, '');
   if (prefix.length > PREFIX_BYTES_MAX) {
     throw notADestination(text, `its prefix is longer than ${PREFIX_BYTES_MAX} characters`);
@@ -133,6 +134,6 @@ function decoded(text: string, path: string): string {
 }
 
 function notADestination(text: string, why: string, cause?: unknown): Failure {
-  const hint = text.startsWith('/') ? `file://${encodeURI(text)}` : 's3://bucket/prefix or file:///directory';
-  return new Failure('invalid', `not a destination: ${JSON.stringify(text)}: ${why}`, { cause, hint });
+  const example = text.startsWith('/') ? `file://${encodeURI(text)}` : 's3://bucket/prefix or file:///directory';
+  return new Failure('invalid', `not a destination such as ${example}: ${why}`, { cause });
 }

@@ -87,7 +87,7 @@ test('inject refuses what it is not told', async () => {
   expect(await refused('-f', `${file}.not`, '--image', 'w')).toEqual([
     3,
     '',
-    `warmstate: cannot read ${file}.not: ENOENT`,
+    `warmstate: cannot read the manifests ${file}.not: it does not exist`,
   ]);
   expect(await refused('-f', file, '--image', 'w')).toEqual([
     2,
