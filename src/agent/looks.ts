@@ -192,24 +192,22 @@ export class Looks implements AsyncDisposable {
     if (listing === undefined) return undefined;
     const checkpoint = await files.stat(join(listing.path, CHECKPOINT_FILE));
     this.#sight(task, checkpoint, seenMs);
-    const parents = [...listing.parents].map(([path, { facts }]) => [path, facts.mtimeNs]);
+    const parents = [...listing.parents].map(([path, { facts }]) => [path, String(facts.mtimeNs)]);
     const databases: unknown[] = [];
     for (const { path, facts } of listing.databases) {
       // Every flush and compaction makes a file in the directory; the edit that names it follows.
-      databases.push([path, facts.inode, facts.mtimeNs, await this.#feelManifest(join(listing.path, path))]);
+      databases.push([
+        path,
+        String(facts.inode),
+        String(facts.mtimeNs),
+        await this.#feelManifest(join(listing.path, path)),
+      ]);
     }
     const { device, inode } = listing.facts;
+    const ofCheckpoint = [device, inode, checkpoint?.inode, checkpoint?.mtimeNs].join();
     return {
-      checkpoint: describe([device, inode, checkpoint?.inode, checkpoint?.mtimeNs]),
-      whole: describe([
-        device,
-        inode,
-        checkpoint?.inode,
-        checkpoint?.mtimeNs,
-        parents,
-        databases,
-        listing.customStores,
-      ]),
+      checkpoint: ofCheckpoint,
+      whole: JSON.stringify([ofCheckpoint, parents, databases, listing.customStores]),
     };
   }
 
@@ -309,8 +307,4 @@ async function unlessUnreadable(capturing: Promise<CaptureOutcome>): Promise<Cap
     if (!isFailure(error, 'unavailable')) throw error;
     return { kind: 'refused', why: { reason: 'denied', message: error.message } };
   }
-}
-
-function describe(parts: readonly unknown[]): string {
-  return JSON.stringify(parts, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
 }

@@ -10,9 +10,14 @@ export async function mapBounded<T, R>(
   work: (item: T, signal: AbortSignal) => Promise<R>,
 ): Promise<R[]> {
   if (options.limit < 1) throw new Error(`nothing can be done under a limit of ${options.limit}`);
-  const failed = new AbortController();
-  const scope = AbortSignal.any([options.signal, failed.signal]);
-  const queue = [...items].entries(); // Shared: each worker takes the next item.
+  const ending = new AbortController();
+  const scope = ending.signal;
+  // By hand: a signal made of others costs more than most of the work that is done under it.
+  const end = (): void => ending.abort(options.signal.reason);
+  options.signal.addEventListener('abort', end, { once: true });
+  if (options.signal.aborted) end();
+  const all = [...items];
+  const queue = all.entries(); // Shared: each worker takes the next item.
   const results: R[] = [];
   let first: { readonly error: unknown } | undefined;
   const worker = async (): Promise<void> => {
@@ -23,10 +28,11 @@ export async function mapBounded<T, R>(
       }
     } catch (error) {
       first ??= { error };
-      failed.abort(error);
+      ending.abort(error);
     }
   };
-  await Promise.all(Array.from({ length: options.limit }, worker));
+  await Promise.all(Array.from({ length: Math.min(options.limit, all.length) }, worker));
+  options.signal.removeEventListener('abort', end);
   if (first !== undefined) throw first.error;
   options.signal.throwIfAborted();
   return results;

@@ -162,7 +162,7 @@ class Observation {
 
   async #end(failure: StoreRequest['failure']): Promise<void> {
     if (this.#over.signal.aborted) return;
-    this.#over.abort();
+    this.#over.abort('over'); // Without a reason Node makes an exception with its stack, at every request.
     await this.#watching;
     this.#takeBack();
     const durationMs = this.#movedMs - this.#startedMs - this.#heldMs;

@@ -69,6 +69,8 @@ export class MemoryDisk implements ApplicationFiles {
   readonly #sizeBytes: number;
   readonly #seed: number | undefined;
   readonly #root: DirectoryInode;
+  /** Where paths led that were asked for, until anything comes or goes: most of the time the same are asked for again. */
+  readonly #known = new Map<string, Place | 'ENOENT' | 'ENOTDIR'>();
   #inodes = 0n;
   /** Numbers of inodes that are gone; the next one gets the last of them, as on most file systems. */
   readonly #free: bigint[] = [];
@@ -346,12 +348,14 @@ export class MemoryDisk implements ApplicationFiles {
   #enter(directory: DirectoryInode, name: string, inode: Inode): void {
     inode.links += 1;
     directory.children.set(name, inode);
+    this.#known.clear();
     this.#touch(directory);
   }
 
   #leave(directory: DirectoryInode, name: string, inode: Inode): void {
     inode.links -= 1;
     if (directory.children.get(name) === inode) directory.children.delete(name);
+    this.#known.clear();
     this.#touch(directory);
     inode.ctimeNs = directory.ctimeNs;
     this.#release(inode);
@@ -431,6 +435,14 @@ export class MemoryDisk implements ApplicationFiles {
 
   /** Follows links on the way, but not at its end. */
   #find(path: string): Place | 'ENOENT' | 'ENOTDIR' {
+    const known = this.#known.get(path);
+    if (known !== undefined) return known;
+    const place = this.#walk(path);
+    this.#known.set(path, place);
+    return place;
+  }
+
+  #walk(path: string): Place | 'ENOENT' | 'ENOTDIR' {
     const names = namesIn(path);
     const last = names.pop();
     if (last === undefined) return { directory: this.#root, name: '', inode: this.#root };
