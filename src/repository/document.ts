@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
-import { Failure, messageOf, systemErrorCode } from '../base/failure.ts';
+import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
+import { Failure, messageOf } from '../base/failure.ts';
+import { SMALL_BYTES_MAX, unpackSmall } from '../base/zstd.ts';
 import type { Layout } from '../streams/offsets.ts';
 import type { Guarantee, Quality, TaskMemory } from '../streams/quality.ts';
 import { documentShape } from './document-shape.ts';
@@ -109,7 +110,7 @@ export const STORED_DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 export async function encodeDocument(document: SnapshotDocument): Promise<Uint8Array> {
   const text = encodeText(document, FORMAT, formatSnapshotName(document));
   const options = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
-  return text.byteLength <= HERE_BYTES_MAX ? zstdCompressSync(text, options) : compress(text, options);
+  return text.byteLength <= SMALL_BYTES_MAX ? zstdCompressSync(text, options) : compress(text, options);
 }
 
 /**
@@ -126,34 +127,21 @@ export async function decodeDocument(bytes: Uint8Array, key: string): Promise<Sn
 /** The format that this program writes and the only one it reads. */
 const FORMAT = { number: 1, shape: documentShape };
 
-/** Up to here a thread of Node's pool is not worth its way there and back. */
-const HERE_BYTES_MAX = 32 * 1024;
-
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
 async function unpack(bytes: Uint8Array, key: string): Promise<Uint8Array> {
   try {
-    return (
-      unpackHere(bytes) ?? (await decompress(bytes, { maxOutputLength: DOCUMENT_BYTES_MAX, chunkSize: 1024 * 1024 }))
-    );
+    const small = unpackSmall(bytes, { maxOutputLength: UNPACKED_HERE_BYTES_MAX });
+    if (small !== undefined) return small.content;
+    return await decompress(bytes, { maxOutputLength: DOCUMENT_BYTES_MAX, chunkSize: 1024 * 1024 });
   } catch (error) {
     throw new Failure('corrupt', `cannot read ${key}: ${messageOf(error)}`, { cause: error });
   }
 }
 
-/** Undefined for what is large, packed or unpacked. */
-function unpackHere(bytes: Uint8Array): Uint8Array | undefined {
-  if (bytes.byteLength > HERE_BYTES_MAX) return undefined;
-  try {
-    return zstdDecompressSync(bytes, { maxOutputLength: UNPACKED_HERE_BYTES_MAX });
-  } catch (error) {
-    if (systemErrorCode(error) === 'ERR_BUFFER_TOO_LARGE') return undefined;
-    throw error;
-  }
-}
-
-const UNPACKED_HERE_BYTES_MAX = 16 * HERE_BYTES_MAX;
+/** Some milliseconds. */
+const UNPACKED_HERE_BYTES_MAX = 512 * 1024;
 
 /** Every file of an entry, those of the task directory first. */
 export function filesOfEntry(of: Entry): readonly StoredFile[] {

@@ -5,9 +5,9 @@ import {
   type ZstdCompress,
   type ZstdDecompress,
   zstdCompressSync,
-  zstdDecompressSync,
 } from 'node:zlib';
-import { Failure, messageOf, systemErrorCode } from '../base/failure.ts';
+import { Failure, messageOf } from '../base/failure.ts';
+import { SMALL_BYTES_MAX, unpackSmall } from '../base/zstd.ts';
 
 /** Bytes read from disk at a time, by each file that is sent. Twice as many cost more memory than they save time. */
 export const CHUNK_BYTES = 512 * 1024;
@@ -48,7 +48,7 @@ export function packedBytesMax(sizeBytes: number): number {
  */
 export async function* decompress(source: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<Buffer> {
   const { bytes, rest } = await takeBeginning(source);
-  const here = rest === undefined ? unpackSmall(bytes, what) : undefined;
+  const here = rest === undefined ? unpackHere(bytes, what) : undefined;
   if (here !== undefined) {
     yield here;
     return;
@@ -99,9 +99,6 @@ function endsItsMemory(chunk: Buffer): boolean {
   return chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength;
 }
 
-/** Up to here a thread of Node's pool is not worth its way there and back. */
-const HERE_BYTES_MAX = 32 * 1024;
-
 /** All of a source that is short, or what to read instead of it. */
 async function takeBeginning(
   source: AsyncIterable<Uint8Array>,
@@ -111,7 +108,7 @@ async function takeBeginning(
   let sizeBytes = 0;
   for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
     sizeBytes += next.value.byteLength;
-    if (sizeBytes > HERE_BYTES_MAX) return { bytes: Buffer.alloc(0), rest: resumed([...taken, next.value], chunks) };
+    if (sizeBytes > SMALL_BYTES_MAX) return { bytes: Buffer.alloc(0), rest: resumed([...taken, next.value], chunks) };
     taken.push(Uint8Array.from(next.value)); // The source may use its memory again.
   }
   return { bytes: Buffer.concat(taken), rest: undefined };
@@ -131,15 +128,12 @@ async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** Undefined where it unpacks to more than a chunk, as a bomb does. */
-function unpackSmall(bytes: Buffer, what: string): Buffer | undefined {
+function unpackHere(bytes: Buffer, what: string): Buffer | undefined {
   try {
-    const options = { maxOutputLength: UNPACKED_CHUNK_BYTES, info: true, params: WINDOW_LIMIT };
-    const unpacked: unknown = zstdDecompressSync(bytes, options);
-    const { buffer, engine } = unpacked as { readonly buffer: Buffer; readonly engine: ZstdDecompress };
-    if (engine.bytesWritten < bytes.byteLength) throw new Error('bytes follow its end');
-    return buffer;
+    const unpacked = unpackSmall(bytes, { maxOutputLength: UNPACKED_CHUNK_BYTES, params: WINDOW_LIMIT });
+    if (unpacked !== undefined && unpacked.packedBytes < bytes.byteLength) throw new Error('bytes follow its end');
+    return unpacked?.content;
   } catch (error) {
-    if (systemErrorCode(error) === 'ERR_BUFFER_TOO_LARGE') return undefined;
     throw new Failure('corrupt', `cannot unpack ${what}: ${messageOf(error)}`, { cause: error });
   }
 }
