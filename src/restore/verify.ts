@@ -1,5 +1,6 @@
+import { basename } from 'node:path';
 import type { Random } from '../base/clock.ts';
-import { type Failure, isFailure, messageOf } from '../base/failure.ts';
+import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import type { Emit } from '../events/event.ts';
 import { type Entry, filesOfEntry, type SnapshotDocument, type StoredFile } from '../repository/document.ts';
 import { type Fence, stemsFrom, whyFenced } from '../repository/fence.ts';
@@ -7,8 +8,12 @@ import { createEpoch, formatSnapshotName, type SnapshotName } from '../repositor
 import { listRepository, loadDocument, newestSnapshots, type Repository } from '../repository/repository.ts';
 import { loadWithdrawals, tellDamage, type Withdrawals } from '../repository/withdrawals.ts';
 import { blobFileName, parseCurrent, parseFileName, tableFileName } from '../rocksdb/file-name.ts';
-import { ManifestReplay } from '../rocksdb/live-files.ts';
+import { type LiveFiles, ManifestReplay } from '../rocksdb/live-files.ts';
+import { newestValues } from '../rocksdb/newest-values.ts';
+import { readTable, TABLE_BYTES_MAX } from '../rocksdb/table-reader.ts';
 import { decodeCheckpoint } from '../streams/checkpoint-file.ts';
+import { decodeFamilyOffsets, type FamilyOffsets, leastOffsets } from '../streams/family-offsets.ts';
+import { keepsOwnOffsets, OFFSETS_COLUMN_FAMILY } from '../streams/offsets.ts';
 import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
 import { downloadFiles } from '../transfer/download.ts';
 import { emptySink, type FileWriter } from '../transfer/sink.ts';
@@ -46,8 +51,8 @@ export interface VerifyOptions {
 const FINDER = 'verify';
 
 /**
- * Reads back every object of the snapshots, compares every hash, and holds every manifest and checkpoint against its
- * entry. What several snapshots share is read once. Failure `missing` for a named snapshot that is not there; what is
+ * Reads back every object of the snapshots, compares every hash, and holds every manifest and all offsets against their
+ * entry. What several snapshots share is read once; the small tables that hold offsets, which only manifests tell, twice. Failure `missing` for a named snapshot that is not there; what is
  * damaged is a problem of the result.
  */
 export async function verify(repository: Repository, options: VerifyOptions): Promise<VerifyResult> {
@@ -69,7 +74,9 @@ export async function verify(repository: Repository, options: VerifyOptions): Pr
     if (!contents.has(contentKey(file)))
       contents.set(contentKey(file), { file, small: undefined, failure: undefined, key: undefined });
   }
-  await readBack([...contents.values()], repository, options);
+  await readBack([...contents.values()], repository, { ...options, isKept: isLookedInto });
+  const offsetTables = findOffsetTables(documents, contents);
+  await readBack(offsetTables, repository, { ...options, isKept: () => true });
   for (const document of documents) problems.push(...findProblems(document, contents));
   await tell(repository, findDoubts(documents, contents), { ...options, withdrawals });
   return { snapshots: documents.length, ...measureObjects([...contents.values()]), problems };
@@ -123,7 +130,7 @@ async function findOffered(repository: Repository, signal: AbortSignal): Promise
 /** Stored bytes that are read once, whoever refers to them. */
 interface Content {
   readonly file: StoredFile;
-  /** Of manifests, CURRENT and checkpoints, which are looked into. */
+  /** Of manifests, CURRENT, checkpoints and tables of offsets, which are looked into. */
   small: Uint8Array | undefined;
   failure: Failure | undefined;
   /** The object that it is about. */
@@ -137,16 +144,21 @@ function contentKey({ sha256, objects }: StoredFile): string {
   ].join(' ');
 }
 
-async function readBack(contents: readonly Content[], { store }: Repository, options: VerifyOptions): Promise<void> {
-  const { concurrency, emit, signal } = options;
+async function readBack(
+  contents: readonly Content[],
+  { store }: Repository,
+  options: Pick<VerifyOptions, 'concurrency' | 'emit' | 'signal'> & {
+    readonly isKept: (path: string) => boolean;
+  },
+): Promise<void> {
+  const { concurrency, emit, signal, isKept } = options;
   emit({ kind: 'work-announced', work: 'verify', bytes: contents.reduce((sum, { file }) => sum + file.sizeBytes, 0) });
   await downloadFiles<Content>(
     contents,
     { store, concurrency, work: 'verify', emit, signal },
     {
       isWanted: ({ failure }) => failure === undefined,
-      open: async (content) =>
-        isLookedInto(content.file.path) ? keepingWriter(content) : await emptySink.open(content),
+      open: async (content) => (isKept(content.file.path) ? keepingWriter(content) : await emptySink.open(content)),
       finish: async () => {},
       reject: (content, { key, failure }) => {
         content.key ??= key;
@@ -169,7 +181,9 @@ function keepingWriter(content: Content): FileWriter {
   const bytes = new Uint8Array(Math.min(content.file.sizeBytes, MANIFEST_BYTES_MAX));
   content.small = bytes;
   return {
-    write: async (chunk, position) => bytes.set(chunk.subarray(0, bytes.byteLength - position), position),
+    write: async (chunk, position) => {
+      if (position < bytes.byteLength) bytes.set(chunk.subarray(0, bytes.byteLength - position), position);
+    },
     [Symbol.asyncDispose]: async () => {},
   };
 }
@@ -192,21 +206,13 @@ type Contradiction = readonly [path: string | undefined, problem: string];
 
 /** What is whole, byte for byte, and still would not open to what its entry says. */
 function contradictionsIn(entry: Entry, contents: ReadonlyMap<string, Content>): readonly Contradiction[] {
-  const files = new Map(filesOfEntry(entry).map((file) => [file.path, file]));
-  const bytesOf = (path: string): Uint8Array | undefined => {
-    const file = files.get(path);
-    return file === undefined ? undefined : contents.get(contentKey(file))?.small;
-  };
-  const directories = new Set(
-    [...files.keys()].filter((path) => path.includes('/')).map((path) => path.slice(0, path.lastIndexOf('/'))),
-  );
-  const ofDatabases = [...directories].flatMap((directory) =>
-    attempt(directory, () => checkDatabase(directory, files, bytesOf)),
-  );
-  return [...attempt(CHECKPOINT_FILE, () => checkOffsets(entry, bytesOf(CHECKPOINT_FILE))), ...ofDatabases];
+  const stored = new StoredImage(entry, contents);
+  const ofDatabases = stored.databases.flatMap((database) => attempt(database, () => checkDatabase(database, stored)));
+  if (entry.layout === 'file') return [...attempt(CHECKPOINT_FILE, () => checkOffsets(entry, stored)), ...ofDatabases];
+  return ofDatabases.length > 0 ? ofDatabases : attempt(undefined, () => checkOffsets(entry, stored));
 }
 
-function attempt(path: string, check: () => string | undefined): readonly Contradiction[] {
+function attempt(path: string | undefined, check: () => string | undefined): readonly Contradiction[] {
   try {
     const problem = check();
     return problem === undefined ? [] : [[path, problem]];
@@ -216,34 +222,102 @@ function attempt(path: string, check: () => string | undefined): readonly Contra
   }
 }
 
-function checkOffsets(entry: Entry, checkpoint: Uint8Array | undefined): string | undefined {
-  if (entry.layout !== 'file' || checkpoint === undefined) return undefined;
-  const { offsets } = decodeCheckpoint(checkpoint);
+/** The files of an entry, with the bytes of those that are looked into. */
+class StoredImage {
+  /** The directories of its databases. */
+  readonly databases: readonly string[];
+  readonly #files: ReadonlyMap<string, StoredFile>;
+  readonly #contents: ReadonlyMap<string, Content>;
+
+  constructor(entry: Entry, contents: ReadonlyMap<string, Content>) {
+    this.#files = new Map(filesOfEntry(entry).map((file) => [file.path, file]));
+    this.#contents = contents;
+    const inside = [...this.#files.keys()].filter((path) => path.includes('/'));
+    this.databases = [...new Set(inside.map((path) => path.slice(0, path.lastIndexOf('/'))))];
+  }
+
+  contentOf(path: string): Content | undefined {
+    const file = this.#files.get(path);
+    return file === undefined ? undefined : this.#contents.get(contentKey(file));
+  }
+
+  /** What its manifest says of a database. Failure `corrupt` where it says nothing whole. */
+  liveIn(database: string): LiveFiles {
+    const manifest = `${database}/${parseCurrent(this.#bytesOf(database, 'CURRENT'))}`;
+    const bytes = this.#bytesOf(database, basename(manifest));
+    const replay = new ManifestReplay();
+    replay.feed(bytes);
+    const live = replay.live();
+    if (live !== undefined && replay.trustedBytes === bytes.byteLength) return live;
+    throw new Failure('corrupt', `${basename(manifest)} is incomplete`);
+  }
+
+  #bytesOf(database: string, name: string): Uint8Array {
+    const bytes = this.contentOf(`${database}/${name}`)?.small;
+    if (bytes === undefined) throw new Failure('corrupt', `it has no ${name}`);
+    return bytes;
+  }
+}
+
+function checkDatabase(database: string, stored: StoredImage): string | undefined {
+  const { tables, blobFiles } = stored.liveIn(database);
+  const named = [
+    ...tables.map(({ number, sizeBytes }) => ({ name: tableFileName(number), sizeBytes })),
+    ...blobFiles.map(({ number, sizeBytes }) => ({ name: blobFileName(number), sizeBytes })),
+  ];
+  const missing = named.find(({ name, sizeBytes }) => {
+    return stored.contentOf(`${database}/${name}`)?.file.sizeBytes !== sizeBytes;
+  });
+  return missing === undefined ? undefined : `${missing.name} with ${missing.sizeBytes} bytes is missing`;
+}
+
+function checkOffsets(entry: Entry, stored: StoredImage): string | undefined {
+  const offsets =
+    entry.layout === 'file'
+      ? decodeCheckpoint(stored.contentOf(CHECKPOINT_FILE)?.small ?? new Uint8Array()).offsets
+      : leastOffsets(stored.databases.flatMap((database) => ownOffsetsIn(database, stored)));
   const isSame =
     offsets.size === entry.offsets.size && [...offsets].every(([key, offset]) => entry.offsets.get(key) === offset);
   return isSame ? undefined : 'its offsets are not those of its entry';
 }
 
-function checkDatabase(
-  directory: string,
-  files: ReadonlyMap<string, StoredFile>,
-  bytesOf: (path: string) => Uint8Array | undefined,
-): string | undefined {
-  const current = bytesOf(`${directory}/CURRENT`);
-  if (current === undefined) return 'it has no CURRENT';
-  const name = parseCurrent(current);
-  const manifest = bytesOf(`${directory}/${name}`);
-  if (manifest === undefined) return `it has no ${name}`;
-  const replay = new ManifestReplay();
-  replay.feed(manifest);
-  const live = replay.live();
-  if (live === undefined || replay.trustedBytes !== manifest.byteLength) return `${name} is incomplete`;
-  const named = [
-    ...live.tables.map(({ number, sizeBytes }) => ({ name: tableFileName(number), sizeBytes })),
-    ...live.blobFiles.map(({ number, sizeBytes }) => ({ name: blobFileName(number), sizeBytes })),
-  ];
-  const missing = named.find((table) => files.get(`${directory}/${table.name}`)?.sizeBytes !== table.sizeBytes);
-  return missing === undefined ? undefined : `${missing.name} with ${missing.sizeBytes} bytes is missing`;
+/** What a database that keeps its offsets inside says of them. */
+function ownOffsetsIn(database: string, stored: StoredImage): readonly FamilyOffsets[] {
+  const paths = offsetTablesIn(database, stored);
+  if (paths === undefined) return [];
+  const tables = paths.map((path) => readTable(stored.contentOf(path)?.small ?? new Uint8Array()));
+  return [decodeFamilyOffsets(newestValues(tables))];
+}
+
+/** Undefined where a database keeps no offsets. */
+function offsetTablesIn(database: string, stored: StoredImage): readonly string[] | undefined {
+  const { columnFamilies, tables } = stored.liveIn(database);
+  if (!keepsOwnOffsets(columnFamilies)) return undefined;
+  const ofOffsets = tables.filter(({ columnFamily }) => columnFamily === OFFSETS_COLUMN_FAMILY);
+  return ofOffsets.map(({ number }) => `${database}/${tableFileName(number)}`);
+}
+
+/** Of all databases whose manifests can be read; larger ones than a capture would read are none that it wrote. */
+function findOffsetTables(
+  documents: readonly SnapshotDocument[],
+  contents: ReadonlyMap<string, Content>,
+): readonly Content[] {
+  const entries = documents.flatMap((document) => document.entries).filter(({ layout }) => layout === 'column-family');
+  const found = entries.flatMap((entry) => {
+    const stored = new StoredImage(entry, contents);
+    return stored.databases.flatMap((database) => {
+      try {
+        return (offsetTablesIn(database, stored) ?? []).map((path) => stored.contentOf(path));
+      } catch (error) {
+        if (!isFailure(error)) throw error;
+        return []; // What is wrong with it is told with the others.
+      }
+    });
+  });
+  const readable = found.flatMap((content) =>
+    content === undefined || content.failure !== undefined ? [] : [content],
+  );
+  return [...new Set(readable)].filter(({ file }) => file.sizeBytes <= TABLE_BYTES_MAX);
 }
 
 function filesOf(document: SnapshotDocument): readonly StoredFile[] {

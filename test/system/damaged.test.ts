@@ -1,5 +1,6 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { rewriteDocument } from '../support/hostile.ts';
 import { Scenario } from '../support/scenario.ts';
 import { warmstate } from '../support/warmstate.ts';
 
@@ -90,3 +91,36 @@ test('a drill leaves no trace of what it finds', async () => {
   await scenario.restore({ isDrill: true });
   expect(await damaged(scenario)).toEqual([]);
 });
+
+test.for(['3.9.2-alos-closed', '4.3.1-alos-closed'])(
+  'verify holds the offsets of an entry against those that are stored: %s',
+  async (recording) => {
+    await using scenario = await Scenario.open(recording);
+    await scenario.snapshot();
+    const verify = async (): Promise<readonly unknown[]> => {
+      const { stdout } = await warmstate([
+        'verify',
+        '--output',
+        'json',
+        '--destination',
+        `file://${scenario.repositoryDir}`,
+      ]);
+      return JSON.parse(stdout).problems;
+    };
+    expect(await verify()).toEqual([]);
+    await rewriteDocument(scenario, (text) => {
+      const document = JSON.parse(text);
+      const { offsets } = document.entries.find(({ task }: { readonly task: string }) => task === '0_0');
+      for (const [changelog, offset] of Object.entries(offsets)) offsets[changelog] = String(Number(offset) + 1);
+      return JSON.stringify(document);
+    });
+    expect(await verify()).toEqual([
+      {
+        snapshot: expect.any(String),
+        task: '0_0',
+        path: recording.startsWith('3.9') ? '.checkpoint' : null,
+        problem: 'its offsets are not those of its entry',
+      },
+    ]);
+  },
+);
