@@ -100,7 +100,7 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
   for (const { epoch } of mine) table.remove(tasksOf.get(epoch) ?? []);
   table.remove(me.present);
   return table.choose(me, {
-    wants: me.claims.filter((claim) => !isFirm(claim)),
+    wants: me.claims,
     share,
     have: have.size,
     hasSome: have.size > 0 || mine.length > 0,
