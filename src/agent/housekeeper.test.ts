@@ -109,6 +109,16 @@ test('restores, sealed epochs, lives that were followed and those that are silen
   expect(await findCollector(story.repository, { signal })).toBeUndefined();
 });
 
+test('who collects is found without reading the records of those that are silent', async () => {
+  const story = await RepositoryStory.open();
+  for (const instance of ['orders-0', 'orders-1', 'orders-2']) await story.write(instance);
+  await story.pass(4 * MINUTE_MS);
+  const { writer } = await story.write('orders-3');
+  story.store.log.length = 0;
+  expect(await findCollector(story.repository, { signal })).toBe(writer.record.epoch);
+  expect(story.store.log).toEqual(['list orders/shop/records/', `get orders/shop/records/${writer.record.epoch}.json`]);
+});
+
 test('with --prune off nothing is deleted, not even asked for', async () => {
   const story = await RepositoryStory.open();
   const writer = await story.write('orders-0');

@@ -79,6 +79,22 @@ describe('while the application runs', () => {
     expect(scene.rounds.map((round) => round.reusedBytes)).toEqual([0, reusedBytes]);
   });
 
+  test('what its newest document does not name any more is sent again where it comes back', async () => {
+    await using scene = await AgentScenario.open();
+    const seven = { number: 7, sizeBytes: 300 * 1024 };
+    const database = await scene.disk.plantTask('0_0', [seven]);
+    scene.start();
+    await scene.untilRounds(1);
+    database.change({ remove: [7], add: [{ number: 8, sizeBytes: 300 * 1024 }] });
+    await scene.disk.checkpoint('0_0', 200);
+    await scene.untilRounds(2);
+    database.change({ add: [seven] });
+    await scene.disk.checkpoint('0_0', 300);
+    await scene.untilRounds(3);
+    const sent = scene.store.keys().filter((key) => /\/data\/.*\/\d+-\d+$/.test(key));
+    expect(sent.map((key) => Number(key.split('/').at(-1)?.split('-')[0]))).toEqual([1, 2, 3]);
+  });
+
   test('tasks appear, go and come back, and the directory itself need not be there yet', async () => {
     await using scene = await AgentScenario.open();
     scene.lock = 'stopped';

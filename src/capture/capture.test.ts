@@ -5,13 +5,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { hookedFiles } from '../../test/support/hooked-files.ts';
 import { ManualClock } from '../../test/support/manual-clock.ts';
@@ -327,6 +328,55 @@ describe('while the application goes on', () => {
     files.once('before', 'list win/win.0', () => new ModelDatabase(join(task, 'win', 'win.1000')));
     await using one = await captured();
     expect(one.sight.databases.map(({ path }) => path)).toEqual(['win/win.0', 'win/win.1000']);
+  });
+
+  test('D3: a segment that comes while its parent keeps its time begins the task again', async () => {
+    new ModelDatabase(join(task, 'win', 'win.0')).change({ add: [{ number: 7 }] });
+    writeFileSync(join(task, '.checkpoint'), '0\n1\napp-win-changelog 0 9\n');
+    utimesSync(join(task, 'win'), 1_000_000_000, 1_000_000_000);
+    files.once('before', 'hold win.0/CURRENT', () => {
+      new ModelDatabase(join(task, 'win', 'win.1000'));
+      utimesSync(join(task, 'win'), 1_000_000_000, 1_000_000_000);
+    });
+    await using one = await captured();
+    expect(one.sight.databases.map(({ path }) => path)).toEqual(['win/win.0', 'win/win.1000']);
+  });
+
+  test('D3: a task directory into which all of the old one was moved is another one', async () => {
+    makeStore();
+    files.once('before', 'hold agg/CURRENT', replaceTaskDirectory);
+    await using one = await captured();
+    expect(one.sight.facts.inode).toBe(statSync(task, { bigint: true }).ino);
+  });
+
+  test('D3: one that was replaced before it was held is noticed before anything of it is read', async () => {
+    makeStore();
+    files.once('before', `hold ${basename(directory)}/0_0`, replaceTaskDirectory);
+    await using one = await captured();
+    expect(one.sight.facts.inode).toBe(statSync(task, { bigint: true }).ino);
+    expect(files.trace.filter((line) => line === 'hold 0_0/.checkpoint')).toHaveLength(1);
+  });
+
+  function replaceTaskDirectory(): void {
+    const old = join(directory, 'old');
+    renameSync(task, old);
+    mkdirSync(task);
+    for (const name of ['rocksdb', '.checkpoint']) renameSync(join(old, name), join(task, name));
+  }
+
+  test.each([
+    ['begins the task again where offsets lie inside', ['offsets'], 2],
+    ['is what a checkpoint does in the file layout', [], 1],
+  ])('D2: a change of the task directory meanwhile %s', async (_name, columnFamilies, attempts) => {
+    new ModelDatabase(join(task, 'rocksdb', 'agg'), { columnFamilies }).change({ add: [{ number: 7 }] });
+    writeCheckpoint(100);
+    files.once('before', 'hold agg/CURRENT', () => {
+      writeFileSync(join(task, 'passing'), '');
+      unlinkSync(join(task, 'passing'));
+    });
+    await using one = await captured();
+    expect(one.sight.databases.map(({ own }) => own !== undefined)).toEqual([columnFamilies.length > 0]);
+    expect(files.trace.filter((line) => line === 'hold agg/CURRENT')).toHaveLength(attempts);
   });
 
   test('the task directory itself being replaced begins the task again', async () => {

@@ -136,6 +136,14 @@ describe('why an offer may not be restored', () => {
     );
     expect(whyNot(offer({ a: 1 }, 1, { quality: 'live' }), atLeastOnce)).toBeUndefined();
   });
+
+  test('is no age where brokers say that nothing was written since (A4)', () => {
+    const isCurrent = ({ offsets }: Offer): boolean => offsets.get('a') === 9n;
+    const told = [offer({ a: 9 }, 61), offer({ a: 8 }, 61)].map(
+      (each) => whyNot(each, { ...terms, isCurrent })?.reason,
+    );
+    expect(told).toEqual([undefined, 'too_old']);
+  });
 });
 
 const atLeastAsFar = (one: Offer, other: Offer): boolean =>

@@ -85,6 +85,17 @@ describe('collection', () => {
     ).toEqual(['00000001-000001']);
   });
 
+  test('leaves what was sent ahead of a task that cannot be captured yet', async () => {
+    const story = await RepositoryStory.open();
+    const writer = await story.write('orders-0');
+    const ahead = await writer.publish(1);
+    await writer.publish(0, { ahead });
+    await story.pass(KEEP_WITHIN_MS + MINUTE_MS);
+    await writer.renew();
+    expect((await story.collect()).documents).toBe(1);
+    expect(story.keys('data').filter((key) => /-\d{6}$/.test(key))).toHaveLength(1);
+  });
+
   test('leaves what was sent for a snapshot that is still to come, for as long as a writer may name it', async () => {
     const story = await RepositoryStory.open();
     const writer = await story.write('orders-0');
@@ -196,6 +207,10 @@ describe('nothing is removed', () => {
     ['rotten', 'no JSON'],
   ])('that could be leaned on by a record that is %s', async (_, text) => {
     const story = await old();
+    // Sent by whoever wrote it, for a snapshot that is still to come.
+    const data = 'orders/shop/data/1750000000000-orders-7-abcd/00000001-000000';
+    await story.store.put(data, bytesBody(Buffer.from('table')), { signal });
+    await story.pass(KEEP_WITHIN_MS + MINUTE_MS);
     const key = `orders/shop/records/1750000000000-orders-7-abcd.json`;
     await story.store.put(key, bytesBody(Buffer.from(text)), { signal });
     await unharmed(story, async () => {
@@ -232,6 +247,23 @@ describe('nothing is removed', () => {
     await story.collect();
     expect(story.keys('data').length).toBe(3);
   });
+
+  test('of the data where such a snapshot cannot be read', async () => {
+    const story = await RepositoryStory.open();
+    await (await story.write('orders-0')).publish(1);
+    await story.pass(MAX_AGE_MS + KEEP_WITHIN_MS + MINUTE_MS);
+    const { store } = story;
+    const list = store.list.bind(store);
+    let listings = 0;
+    store.list = async function* (prefix, options) {
+      const key = 'orders/shop/snapshots/1750000000000-orders-7-abcd/00000001.json.zst';
+      if (prefix.includes('/snapshots/') && ++listings === 2)
+        await store.put(key, bytesBody(Buffer.from('rotten')), { signal });
+      yield* list(prefix, options);
+    };
+    expect((await story.collect()).objects).toBe(0);
+    expect(story.keys('data').length).toBe(2);
+  });
 });
 
 describe('what roots need and the store has not', () => {
@@ -249,8 +281,12 @@ describe('what roots need and the store has not', () => {
       },
     ]);
     const stored = story.keys('damaged');
+    story.store.log.length = 0;
     await story.collect({ epoch: '1750000000000-prune-bbbb' });
     expect(story.keys('damaged')).toEqual(stored);
+    // Nor is any snapshot read a second time, for the entries that need it.
+    const read = story.store.log.filter((line) => /^get .*\/snapshots\//.test(line));
+    expect(read.length).toBe(new Set(read).size);
 
     await writer.publish(1);
     await story.pass(KEEP_WITHIN_MS + MINUTE_MS);

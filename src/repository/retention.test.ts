@@ -92,6 +92,12 @@ describe('a document', () => {
       [record('b', 0, { maxAgeMs: AGE_MS + HOUR_MS })],
     ],
     [
+      'whose successor is young by the longest --keep-within that any record says stays',
+      'superseded_lately',
+      [document('a/1', 90 * HOUR_MS), document('a/2', KEEP_MS + HOUR_MS)],
+      [record('b', 0, { keepWithinMs: KEEP_MS + 2 * HOUR_MS })],
+    ],
+    [
       'stays where a record that may be in force cannot be read',
       'unreadable',
       [document('a/1', 90 * HOUR_MS)],

@@ -11,6 +11,7 @@ import {
   NOTHING_WITHDRAWN,
   tellDamage,
   type Withdrawals,
+  whyNotOffered,
   whyWithdrawn,
   writeFence,
 } from './withdrawals.ts';
@@ -110,6 +111,10 @@ describe('a report of damage', () => {
     expect(whyWithdrawn(withdrawals, { ...offerOf(0), task: '0_4' })).toBeUndefined();
     expect(findDamaged(withdrawals, sampleEntry())).toEqual({ path: 'rocksdb/agg/000012.sst', key });
     expect(findDamaged(withdrawals, sampleEntry({ stores: [] }))).toBeUndefined();
+    // Captured by another snapshot, which leans on the same table: whoever found it knew nothing of it.
+    const later = sampleEntry({ capturedBy: `${SAMPLE_EPOCH}/13` });
+    expect(whyNotOffered(withdrawals, later, SAMPLE_EPOCH)?.reason).toBe('damaged');
+    expect(whyNotOffered(withdrawals, { ...later, stores: [] }, SAMPLE_EPOCH)).toBeUndefined();
   });
 
   test('that cannot be read says nothing', async () => {

@@ -160,6 +160,16 @@ describe('who has nothing yet', () => {
       'copied a: 0_0',
     ],
     [
+      'adopts what is left of who was adopted, once the heir has published and has not all of it',
+      [
+        gone('a', '0_0 0_1'),
+        restoring('c', ['settled a'], { ago: 30, silentMs: 29 * MINUTE_MS, state: 'gone' }),
+        alive('c', '0_0@200', { ago: 29, after: epoch('c', 30) }),
+      ],
+      {},
+      'adopted a: 0_0 0_1',
+    ],
+    [
       'adopts the heir who published and died, not whom it had adopted',
       [
         gone('a', '0_0'),

@@ -280,6 +280,9 @@ describe('D2: the task directory itself', () => {
     const closed = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: closedNs, ctimeNs } };
     expect(verdicts(closed)).toEqual(CLEAN);
     expect(verdicts({ ...closed, facts: { ...closed.facts, ctimeNs: closedNs } })).toEqual(['changing', 'changing']);
+    // What came or went, and was renamed or given to another user after that.
+    const renamed = { ...CLOSED.facts, mtimeNs: after(1_000), ctimeNs: after(2_000) };
+    expect(verdicts({ ...closed, facts: renamed })).toEqual(['changing', 'changing']);
     const { memory } = judge(closed, lookContext());
     const deleted = { ...CLOSED, facts: { ...CLOSED.facts, mtimeNs: after(2_000), ctimeNs: after(2_000) } };
     expect(verdicts(deleted, { memory })).toEqual(['changing', 'changing']);
@@ -289,6 +292,9 @@ describe('D2: the task directory itself', () => {
     const { memory } = judge(CLOSED, lookContext());
     const smaller = familySight(familyDatabase('rocksdb/agg'));
     expect(verdicts(smaller, { memory })).toEqual(['being_deleted', 'being_deleted']);
+    // Whatever else would speak against it: nothing is sent ahead of what is being deleted.
+    const open = familySight(familyDatabase('rocksdb/agg', OPEN));
+    expect(verdicts(open, { memory })).toEqual(['being_deleted', 'being_deleted']);
   });
 
   test('is left out of it in the file layout, where the checkpoint touches it', () => {

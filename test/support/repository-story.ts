@@ -92,9 +92,15 @@ export class StoryWriter {
     newTables: number,
     {
       kept = [],
+      ahead = [],
       task = '0_0',
       sizeBytes = 8,
-    }: { readonly kept?: readonly StoredFile[]; readonly task?: string; readonly sizeBytes?: number } = {},
+    }: {
+      readonly kept?: readonly StoredFile[];
+      readonly ahead?: readonly StoredFile[];
+      readonly task?: string;
+      readonly sizeBytes?: number;
+    } = {},
   ): Promise<readonly StoredFile[]> {
     const attempt = this.writer.nextAttempt();
     const capturedBy = `${attempt.name.epoch}/${attempt.name.n}`;
@@ -124,7 +130,7 @@ export class StoryWriter {
       files: [checkpoint],
       stores: [{ name: 'agg', kind: 'rocksdb', rocksdbVersion: undefined, columnFamilies: ['default'], files: tables }],
     };
-    await this.writer.publish(attempt, { entries: [entry], ahead: [], seen: new Map() }, { signal });
+    await this.writer.publish(attempt, { entries: [entry], ahead, seen: new Map() }, { signal });
     return tables;
   }
 

@@ -11,6 +11,7 @@ import { Budget } from '../../src/base/concurrency.ts';
 import { askDiskSpace } from '../../src/base/disk-space.ts';
 import { realFiles } from '../../src/base/file-access.ts';
 import type { Event } from '../../src/events/event.ts';
+import type { ConsultBrokers } from '../../src/kafka/broker-facts.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
 import type { DiskOperations } from '../../src/restore/disk.ts';
 import { type RestoreSettings, restore } from '../../src/restore/restore.ts';
@@ -44,6 +45,7 @@ interface Choices {
   readonly clock?: Clock;
   readonly disk?: DiskOperations;
   readonly stallTimeoutMs?: number;
+  readonly consultBrokers?: ConsultBrokers;
 }
 
 /** A recorded state directory, a repository on a directory, and what the two commands do between them. */
@@ -217,6 +219,7 @@ export class Scenario implements AsyncDisposable {
       askSpace: askDiskSpace,
       askLock: async () => (typeof state === 'function' ? state() : state),
       ...(choices.disk === undefined ? {} : { disk: choices.disk }),
+      consultBrokers: choices.consultBrokers,
       clock,
       random: systemRandom,
       emit: (event: Event) => void this.events.push(event),

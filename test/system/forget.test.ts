@@ -58,6 +58,20 @@ describe('after forget --all', () => {
     await utimes(join(scenario.applicationDirectory, '0_0', '.checkpoint'), later, later);
     expect(await decisions(scenario)).toMatchObject({ '0_0': 'local', '0_1': 'cold: forgotten' });
   });
+
+  test('a restored task that made no progress is as old as it was, whatever was stamped since (A2)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    await scenario.restore();
+    await forget(scenario, '--all');
+    const later = new Date(Date.now() + 60_000);
+    for (const [task, by] of [['0_0', 0] as const, ['0_1', 1] as const]) {
+      await scenario.moveOffsets(task, by);
+      await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), later, later);
+    }
+    expect(await decisions(scenario)).toMatchObject({ '0_0': 'cold: forgotten', '0_1': 'local' });
+  });
 });
 
 test('a restore that is only looked at changes nothing of a fenced volume', async () => {

@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { SnapshotResult } from '../../src/agent/snapshot-result.ts';
@@ -129,6 +129,23 @@ describe('a second snapshot', () => {
     expect(outcomes(await scenario.snapshot({ maxAgeMs: 1 }))).toEqual(all('uncapturable: too_old'));
   });
 
+  test('keeps what is older where brokers say that nothing was written since (A4)', async () => {
+    await using scenario = await Scenario.open();
+    await scenario.plantTask('0_0', [{ number: 7 }]);
+    const endsAt = (end: bigint) => async () => {
+      const partitions = new Map([[0, { start: 0n, end, isSettled: true }]]);
+      const topic = { kind: 'present', id: 'a', tombstonesMs: undefined, partitions } as const;
+      return { topics: new Map([['orders-agg-changelog', topic]]), isTransactional: false };
+    };
+    await scenario.snapshot();
+    const snapshot = async (end: bigint) =>
+      outcomes(await scenario.snapshot({ maxAgeMs: 1, consultBrokers: endsAt(end) }));
+    expect([await snapshot(101n), await snapshot(102n)]).toEqual([
+      { '0_0': 'unchanged' },
+      { '0_0': 'uncapturable: too_old' },
+    ]);
+  });
+
   test('lets go of a task that is gone once it is older than max-age', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
@@ -180,6 +197,17 @@ describe('what cannot be captured', () => {
     expect(outcomes(await scenario.snapshot())).toEqual(expected);
   });
 
+  test('of Kafka Streams 4.3 takes no checkpoint along that lies beside offsets inside the databases (I6)', async () => {
+    await using scenario = await Scenario.open('4.3.1-alos-closed');
+    const task = join(scenario.applicationDirectory, '1_0');
+    await writeFile(join(task, '.checkpoint'), '0\n1\norders-agg-changelog 0 1\n');
+    await utimes(task, 1_000_000_000, 1_000_000_000);
+    expect(outcomes(await scenario.snapshot())['1_0']).toBe('captured');
+    await scenario.loseDisk();
+    expect((await scenario.restore()).outcome).toBe('restored');
+    expect(await readdir(task)).not.toContain('.checkpoint');
+  });
+
   test('for a checkpoint with a wrong count, a store without an entry, an entry without a store', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const checkpoint = (task: string): string => join(scenario.applicationDirectory, task, '.checkpoint');
@@ -200,6 +228,10 @@ describe('what cannot be captured', () => {
       '1_0': 'uncapturable: incomplete',
     });
     expect(result.tasks[1]?.why?.message).toBe('without an offset, so left out: win');
+    const windows = join(scenario.applicationDirectory, '0_1/win');
+    await scenario.loseDisk();
+    await scenario.restore();
+    expect(await stat(windows).catch(() => 'at home')).toBe('at home');
   });
 
   test('ksqlDB is refused altogether', async () => {
