@@ -49,7 +49,6 @@ async function run(mutations: readonly Mutation[]): Promise<readonly Finding[]> 
 
 /** As they are, the tests that are to notice say nothing. */
 async function assertPassing(tree: MutantTree, mutations: readonly Mutation[]): Promise<void> {
-  const filesOf = (some: readonly Mutation[]): Set<string> => new Set(some.flatMap(({ tests }) => tests));
   const [whole, partly] = [mutations.filter(({ only }) => only === undefined), mutations.filter(({ only }) => only)];
   const names = [...new Set(partly.map(({ only }) => only))].join('|');
   for (const [files, only] of [
@@ -60,6 +59,10 @@ async function assertPassing(tree: MutantTree, mutations: readonly Mutation[]): 
     if (outcome === undefined || outcome.kind === 'passed') continue;
     throw new Error(`tests fail that nothing was taken from: ${JSON.stringify(outcome)}`);
   }
+}
+
+function filesOf(mutations: readonly Mutation[]): Set<string> {
+  return new Set(mutations.flatMap(({ tests }) => tests));
 }
 
 /** A text that is not there (once) any more spoils one mutation, not the run. */
