@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { at, type Tree, textAt } from '../../src/inject/tree.ts';
+import { at, type Tree, textAt, treeAt } from '../../src/inject/tree.ts';
 import { Cluster } from '../support/cluster.ts';
-import { AppInCluster, killContainer, LOAD, nameOf, TASKS } from '../support/cluster-app.ts';
+import { AppInCluster, killContainer, LOAD, nameOf, TASKS, withContainers } from '../support/cluster-app.ts';
 import { Servers } from '../support/cluster-servers.ts';
 import { ContainerLog, containerOf } from '../support/container-log.ts';
 import { departuresFromDelta, totalsOf } from '../support/kafka/delta.ts';
@@ -124,7 +124,11 @@ test('the containers may run as different users of one group: the lock is seen a
     kind: 'StatefulSet',
     // What is killed under exactly-once is not trusted again before it has been closed, and here it is killed.
     guarantee: 'at_least_once',
-    change: (manifest) => withUser(manifest, 65_532),
+    change: (manifest) =>
+      withContainers(manifest, (container) => ({
+        ...container,
+        securityContext: { ...treeAt(container, 'securityContext'), runAsUser: 65_532 },
+      })),
     signal,
   });
   const first = await app.podBeside([]);
@@ -161,11 +165,3 @@ test('the containers may run as different users of one group: the lock is seen a
   await again.caughtUp(FEW, LOAD);
   expect(await again.differencesFrom(FEW, LOAD)).toEqual([]);
 });
-
-/** The containers of warmstate as another user than the pod's. */
-function withUser(manifest: Tree, runAsUser: number): Tree {
-  const changed = structuredClone(manifest);
-  const containers = at(changed, ['spec', 'template', 'spec', 'initContainers']);
-  for (const container of Array.isArray(containers) ? containers : []) container.securityContext.runAsUser = runAsUser;
-  return changed;
-}

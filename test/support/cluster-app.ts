@@ -168,6 +168,18 @@ function restoreIn(message: string): PrintedRestore | undefined {
   return json === undefined ? undefined : JSON.parse(json);
 }
 
+/** With other pods. */
+function withPod(manifest: Tree, change: (spec: Tree) => Tree): Tree {
+  const spec = treeAt(manifest, 'spec');
+  const template = treeAt(spec, 'template');
+  return { ...manifest, spec: { ...spec, template: { ...template, spec: change(treeAt(template, 'spec')) } } };
+}
+
+/** With other containers of warmstate. */
+export function withContainers(manifest: Tree, change: (container: Tree) => Tree): Tree {
+  return withPod(manifest, (pod) => ({ ...pod, initContainers: treesAt(pod, 'initContainers').map(change) }));
+}
+
 /** What a manifest of deploy/ leaves to its user: the application id, the guarantee, and the container `app`. */
 function filledIn(text: string, applicationId: string, bootstrap: string, options: Options): Tree {
   const { guarantee, replicas = 1, way } = options;

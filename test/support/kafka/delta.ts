@@ -32,7 +32,8 @@ export function totalsOf(restorations: readonly Restoration[]): Readonly<Partial
   return totals;
 }
 
-function startsOf(installed: readonly PrintedTask[]): ReadonlyMap<string, bigint> {
+/** Where an application has to begin restoring what was installed, by changelog. */
+export function startsOf(installed: readonly PrintedTask[]): ReadonlyMap<string, bigint> {
   return new Map(
     installed.flatMap(({ task, offsets }) =>
       Object.entries(offsets).map(
