@@ -1,6 +1,7 @@
 import type { Entry, StoredFile } from '../repository/document.ts';
 import { readRocksDbVersion } from '../rocksdb/options-file.ts';
-import { offsetsOf } from '../streams/offsets.ts';
+import { positionOf, statusOf } from '../streams/family-offsets.ts';
+import { offsetsOf, ownOf } from '../streams/offsets.ts';
 import { stateTimeMs } from '../streams/quality.ts';
 import type { StoredContent } from './known-tables.ts';
 import type { LookedAt } from './looks.ts';
@@ -35,7 +36,16 @@ export function makeEntry(look: LookedAt, contents: ReadonlyMap<string, StoredCo
     const rocksdbVersion = options
       .map(({ bytes }) => readRocksDbVersion(bytes))
       .find((version) => version !== undefined);
-    return { name, kind, columnFamilies, rocksdbVersion, files: [...files, ...tables].map(({ path }) => place(path)) };
+    const own = ownOf(look.capture.sight, name);
+    return {
+      name,
+      kind,
+      columnFamilies,
+      rocksdbVersion,
+      status: statusOf(own),
+      position: own.length === 0 ? undefined : positionOf(own),
+      files: [...files, ...tables].map(({ path }) => place(path)),
+    };
   });
   return { ...factsOf(look, origin), files: look.capture.files.map(({ path }) => place(path)), stores };
 }

@@ -27,6 +27,7 @@ const inspection: Inspection = {
           sizeBytes: 1_288_490_189,
           columnFamilies: ['default'],
           status: undefined,
+          position: new Map(),
         },
         {
           name: 'win',
@@ -35,6 +36,7 @@ const inspection: Inspection = {
           sizeBytes: 2 ** 20,
           columnFamilies: ['default', 'withTimestamp'],
           status: undefined,
+          position: new Map(),
         },
       ],
     },
@@ -69,10 +71,13 @@ TASK  CHANGELOG               OFFSET
 `);
 });
 
-test('where offsets lie inside of RocksDB, every store has its status', () => {
+test('where offsets lie inside of RocksDB, every store has its status and its position', () => {
   const [task] = inspection.tasks.slice(1);
   const store = { name: 'agg', kind: 'rocksdb', tables: 2, sizeBytes: 2 ** 20, columnFamilies: ['offsets'] } as const;
-  const stores = (['open', 'closed', undefined] as const).map((status) => ({ ...store, status }));
+  const stores = (['open', 'closed', undefined] as const).map((status) => {
+    const position = status === 'open' ? new Map([['orders-0', 8n]]) : new Map<string, bigint>();
+    return { ...store, status, position };
+  });
   const offsets = new Map([['orders-agg-changelog-0', 7n]]);
   const tasks = task === undefined ? [] : [{ ...task, stores, offsets }];
   expect(
@@ -88,6 +93,9 @@ TASK  STORE  KIND     TABLES     SIZE  STATUS  COLUMN FAMILIES
 
 TASK  CHANGELOG               OFFSET
 1_0   orders-agg-changelog-0       7
+
+TASK  STORE  INPUT     POSITION
+1_0   agg    orders-0         8
 `);
 });
 
@@ -100,6 +108,7 @@ test('an empty state directory is said to be empty', () => {
 });
 
 test('the JSON of an inspection has the stable shape', () => {
+  const inside = { status: null, position: {} };
   expect(JSON.parse(JSON.stringify(inspectionJson(inspection)))).toEqual({
     application: 'orders',
     running: true,
@@ -113,8 +122,15 @@ test('the JSON of an inspection has the stable shape', () => {
         stateTime: '2026-11-22T23:38:00.000Z',
         offsets: { 'orders-agg-changelog-0': '12345', 'orders-win-changelog-0': '999' },
         stores: [
-          { name: 'agg', kind: 'rocksdb', tables: 3, bytes: 1_288_490_189, columnFamilies: ['default'] },
-          { name: 'win', kind: 'segmented', tables: 12, bytes: 2 ** 20, columnFamilies: ['default', 'withTimestamp'] },
+          { name: 'agg', kind: 'rocksdb', tables: 3, bytes: 1_288_490_189, columnFamilies: ['default'], ...inside },
+          {
+            name: 'win',
+            kind: 'segmented',
+            tables: 12,
+            bytes: 2 ** 20,
+            columnFamilies: ['default', 'withTimestamp'],
+            ...inside,
+          },
         ],
       },
       {

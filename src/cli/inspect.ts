@@ -10,7 +10,7 @@ export function renderInspection({ application, state, tasks }: Inspection, look
   if (application === undefined) return 'no application in this state directory\n';
   const head = `${paint(application, 'heading', look)} is ${STATES[state]}\n`;
   if (tasks.length === 0) return `${head}no task directories\n`;
-  return `${head}\n${renderTasks(tasks, look)}\n${renderStores(tasks, look)}${renderOffsets(tasks, look)}`;
+  return `${head}\n${renderTasks(tasks, look)}\n${renderStores(tasks, look)}${renderOffsets(tasks, look)}${renderPositions(tasks, look)}`;
 }
 
 const STATES: Readonly<Record<ApplicationState, string>> = {
@@ -72,9 +72,22 @@ function renderOffsets(tasks: readonly InspectedTask[], look: Look): string {
     [...offsets].sort(byName).map(([partition, offset]) => [task, partition, String(offset)]),
   );
   if (rows.length === 0) return '';
-  const columns = [{ title: 'TASK' }, { title: 'CHANGELOG' }, { title: 'OFFSET', align: 'right' as const }];
+  const columns = [{ title: 'TASK' }, { title: 'CHANGELOG' }, { title: 'OFFSET', align: RIGHT }];
   return `\n${renderTable(columns, rows, look)}`;
 }
+
+function renderPositions(tasks: readonly InspectedTask[], look: Look): string {
+  const rows = tasks.flatMap(({ task, stores }) =>
+    stores.flatMap(({ name, position }) =>
+      [...position].sort(byName).map(([partition, offset]) => [task, name, partition, String(offset)]),
+    ),
+  );
+  if (rows.length === 0) return '';
+  const columns = [{ title: 'TASK' }, { title: 'STORE' }, { title: 'INPUT' }, { title: 'POSITION', align: RIGHT }];
+  return `\n${renderTable(columns, rows, look)}`;
+}
+
+const RIGHT = 'right' as const;
 
 function byName([left]: readonly [string, bigint], [right]: readonly [string, bigint]): number {
   return left < right ? -1 : 1;
@@ -95,12 +108,14 @@ export function inspectionJson({ application, state, tasks }: Inspection): objec
       message: why?.message ?? null,
       stateTime: jsonTime(stateTimeMs),
       offsets: jsonOffsets(offsets),
-      stores: stores.map(({ name, kind, tables, sizeBytes, columnFamilies }) => ({
+      stores: stores.map(({ name, kind, tables, sizeBytes, columnFamilies, status, position }) => ({
         name,
         kind,
         tables,
         bytes: sizeBytes,
         columnFamilies,
+        status: status ?? null,
+        position: jsonOffsets(position),
       })),
     })),
   };

@@ -8,8 +8,8 @@ import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
-import { type FamilyOffsets, statusOf } from '../streams/family-offsets.ts';
-import { type Layout, offsetsOf } from '../streams/offsets.ts';
+import { type FamilyOffsets, positionOf, statusOf } from '../streams/family-offsets.ts';
+import { type Layout, offsetsOf, ownOf } from '../streams/offsets.ts';
 import { type Judgement, judge, type Quality, stateTimeMs, type TaskSight, type Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
@@ -44,6 +44,8 @@ interface InspectedStore {
   readonly columnFamilies: readonly string[];
   /** Whether it was closed cleanly and not written since; undefined where nothing inside of it says so. */
   readonly status: FamilyOffsets['status'];
+  /** How far it was of its inputs, where something inside of it says so. */
+  readonly position: FamilyOffsets['position'];
 }
 
 export interface InspectionTools {
@@ -152,7 +154,16 @@ function describeTask({ task, sight, stores }: Capture, judgement: Judgement): I
   const { atLeastOnce, exactlyOnce, leftOut } = judgement;
   const { layout, offsets } = offsetsOf(sight);
   const custom = sight.customStores.map(
-    (name) => ({ name, kind: 'other', tables: 0, sizeBytes: 0, columnFamilies: [], status: undefined }) as const,
+    (name) =>
+      ({
+        name,
+        kind: 'other',
+        tables: 0,
+        sizeBytes: 0,
+        columnFamilies: [],
+        status: undefined,
+        position: new Map(),
+      }) as const,
   );
   const withoutOffset: Explanation = { reason: 'no_offset', message: `left out: ${leftOut.join(', ')}` };
   return {
@@ -173,9 +184,9 @@ function describeStore(
 ): InspectedStore {
   const small = files.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   const sizeBytes = tables.reduce((sum, table) => sum + table.sizeBytes, small);
-  const written = sight.databases.filter((one) => one.store === name && one.tables.length > 0);
-  const status = statusOf(written.flatMap(({ own }) => (own?.kind === 'read' ? [own] : [])));
-  return { name, kind, tables: tables.length, sizeBytes, columnFamilies, status };
+  const own = ownOf(sight, name);
+  const inside = { status: statusOf(own), position: positionOf(own) };
+  return { name, kind, tables: tables.length, sizeBytes, columnFamilies, ...inside };
 }
 
 function qualityOf(verdict: Verdict): Quality | undefined {

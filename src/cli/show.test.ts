@@ -74,6 +74,28 @@ agg    rocksdb  9.7.3        2  16 MiB
 `);
 });
 
+test('where offsets lie inside of RocksDB, a store is shown with its status and its position', () => {
+  const entries = document.entries.map((entry) => ({
+    ...entry,
+    stores: entry.stores.map((store) => ({
+      ...store,
+      columnFamilies: ['default', 'offsets'],
+      status: 'closed' as const,
+      position: new Map([['orders-0', 77n]]),
+    })),
+  }));
+  const inside = { ...shown, document: { ...document, entries } };
+  expect(renderDocument(inside, { columns: 100, hasColour: false, nowMs })).toContain(`
+STORE  KIND     ROCKSDB  FILES    SIZE  STATUS  COLUMN FAMILIES
+agg    rocksdb  9.7.3        2  16 MiB  closed  offsets
+STORE  INPUT     POSITION
+agg    orders-0        77
+`);
+  expect(documentJson(inside)).toMatchObject({
+    tasks: [{ stores: [{ status: 'closed', position: { 'orders-0': '77' } }] }],
+  });
+});
+
 test('the JSON of a snapshot names every file with its objects', () => {
   const objects = [`orders/prod/data/${epoch}/00000012-000001.tar.zst`];
   expect(documentJson(shown)).toEqual({
@@ -102,6 +124,8 @@ test('the JSON of a snapshot names every file with its objects', () => {
             kind: 'rocksdb',
             rocksdbVersion: '9.7.3',
             columnFamilies: ['default'],
+            status: null,
+            position: {},
             files: [
               { path: 'rocksdb/agg/000012.sst', bytes: 2 ** 24, sha256, objects },
               { path: 'rocksdb/agg/CURRENT', bytes: 16, sha256, objects },

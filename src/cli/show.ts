@@ -67,14 +67,15 @@ function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
   const why = whyNotShownAsOffered(entry, shown);
   const withdrawn = why === undefined ? '' : `${paint(`not offered, ${why.reason}: ${why.message}`, 'bad', look)}\n`;
   const head = `${paint(`task ${task}`, 'heading', look)}: ${quality}, ${layout} layout, state of ${state}${carried}\n`;
-  const offsetRows = [...offsets]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([partition, offset]) => [partition, String(offset)]);
-  const storeRows = stores.map(({ name, kind, rocksdbVersion, columnFamilies, files }) => {
+  const offsetRows = [...offsets].sort(byName).map(([partition, offset]) => [partition, String(offset)]);
+  const storeRows = stores.map(({ name, kind, rocksdbVersion, columnFamilies, status, files }) => {
     const families = columnFamilies.filter((family) => family !== 'default');
     const extra = families.length === 0 ? undefined : families.join(', ');
-    return [name, kind, rocksdbVersion, String(files.length), describeBytes(sizeOf(files)), extra];
+    return [name, kind, rocksdbVersion, String(files.length), describeBytes(sizeOf(files)), status, extra];
   });
+  const positionRows = stores.flatMap(({ name, position = new Map<string, bigint>() }) =>
+    [...position].sort(byName).map(([partition, offset]) => [name, partition, String(offset)]),
+  );
   const fileRows = filesOf(entry).map(({ path, sizeBytes, sha256 }) => [
     describeBytes(sizeBytes),
     sha256.slice(0, 16),
@@ -88,16 +89,23 @@ function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
     { title: 'ROCKSDB' },
     { title: 'FILES', align: right },
     { title: 'SIZE', align: right },
+    { title: 'STATUS' },
     { title: 'COLUMN FAMILIES' },
   ];
+  const positionColumns = [{ title: 'STORE' }, { title: 'INPUT' }, { title: 'POSITION', align: right }];
   const fileColumns = [{ title: 'SIZE', align: right }, { title: 'SHA256' }, { title: 'FILE' }];
   return [
     head,
     withdrawn,
     ...(offsetRows.length === 0 ? [] : [renderTable(offsetColumns, offsetRows, look)]),
     ...(storeRows.length === 0 ? [] : [renderTable(storeColumns, storeRows, look)]),
+    ...(positionRows.length === 0 ? [] : [renderTable(positionColumns, positionRows, look)]),
     ...(fileRows.length === 0 ? [] : [renderTable(fileColumns, fileRows, look)]),
   ].join('');
+}
+
+function byName([left]: readonly [string, bigint], [right]: readonly [string, bigint]): number {
+  return left < right ? -1 : 1;
 }
 
 /** What `show --output json` prints. */
@@ -123,11 +131,13 @@ export function documentJson(shown: ShownSnapshot): object {
       capturedBy: entry.capturedBy,
       offsets: jsonOffsets(entry.offsets),
       files: entry.files.map(fileJson),
-      stores: entry.stores.map(({ name, kind, rocksdbVersion, columnFamilies, files }) => ({
+      stores: entry.stores.map(({ name, kind, rocksdbVersion, columnFamilies, status, position, files }) => ({
         name,
         kind,
         rocksdbVersion: rocksdbVersion ?? null,
         columnFamilies,
+        status: status ?? null,
+        position: jsonOffsets(position ?? new Map()),
         files: files.map(fileJson),
       })),
     })),

@@ -120,6 +120,8 @@ const storedStore = checked(
     kind: oneOf('rocksdb', 'segmented', 'other'),
     rocksdbVersion: optional(text(64)),
     columnFamilies: list(nameText),
+    status: optional(oneOf('open', 'closed')),
+    position: optional(offsetMap),
     files: list(storedFile),
   }),
   (store) => {

@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress } from 'node:zlib';
 import { Failure, messageOf } from '../base/failure.ts';
 import { SMALL_BYTES_MAX, unpackSmall } from '../base/zstd.ts';
+import type { FamilyOffsets } from '../streams/family-offsets.ts';
 import type { Layout } from '../streams/offsets.ts';
 import type { Guarantee, Quality, TaskMemory } from '../streams/quality.ts';
 import { documentShape } from './document-shape.ts';
@@ -55,6 +56,9 @@ export interface StoredStore {
   /** As the OPTIONS file says, `9.7.3`; undefined where there is none. */
   readonly rocksdbVersion: string | undefined;
   readonly columnFamilies: readonly string[];
+  /** What lies inside it where offsets do, for people to read: whether it was closed, and how far it was of its inputs. */
+  readonly status?: FamilyOffsets['status'];
+  readonly position?: FamilyOffsets['position'] | undefined;
   readonly files: readonly StoredFile[];
 }
 

@@ -82,6 +82,18 @@ export function statusOf(databases: readonly Pick<FamilyOffsets, 'status'>[]): F
   return all.size === 1 ? databases[0]?.status : undefined;
 }
 
+/** Of a store: each of its databases has seen that much of an input, the store as much as the furthest of them. */
+export function positionOf(databases: readonly Pick<FamilyOffsets, 'position'>[]): FamilyOffsets['position'] {
+  const furthest = new Map<string, bigint>();
+  for (const { position } of databases) {
+    for (const [partition, offset] of position) {
+      const other = furthest.get(partition);
+      if (other === undefined || offset > other) furthest.set(partition, offset);
+    }
+  }
+  return furthest;
+}
+
 function decodeStatus(value: Uint8Array): FamilyOffsets['status'] {
   const status = decodeLong(STATUS_KEY, value);
   if (status === 0n) return 'closed';

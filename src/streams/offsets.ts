@@ -1,5 +1,5 @@
 import type { Checkpoint } from './checkpoint-file.ts';
-import { type FamilySight, leastOffsets } from './family-offsets.ts';
+import { type FamilyOffsets, type FamilySight, leastOffsets } from './family-offsets.ts';
 import type { DatabaseSight, TaskSight } from './quality.ts';
 import type { Explanation } from './reason.ts';
 
@@ -40,6 +40,12 @@ export function offsetsOf(sight: TaskSight): TaskOffsets {
 /** A task is of the new layout as soon as one of its databases is: older releases do not open it any more. */
 export function layoutOf({ databases }: Pick<TaskSight, 'databases'>): Layout {
   return databases.some(({ own }) => own !== undefined) ? 'column-family' : 'file';
+}
+
+/** What the databases of one store say of themselves, as far as they have tables and it can be read. */
+export function ownOf({ databases }: Pick<TaskSight, 'databases'>, store: string): readonly FamilyOffsets[] {
+  const written = databases.filter((one) => one.store === store && one.tables.length > 0);
+  return written.flatMap(({ own }) => (own?.kind === 'read' ? [own] : []));
 }
 
 /** The oldest over the databases: that of the others came later. */

@@ -381,3 +381,36 @@ test('the state directory is the same after a snapshot, to the last stamp', asyn
   await scenario.snapshot();
   expect(await stamps()).toEqual(before);
 });
+
+test('a snapshot of stores that keep their offsets inside tells whether they were closed, and how far they were of their inputs', async () => {
+  await using scenario = await Scenario.open('4.3.1-alos-closed');
+  await scenario.snapshot();
+  const destination = ['--destination', `file://${scenario.repositoryDir}`];
+  const outputs = await Promise.all([
+    warmstate(['show', '--output', 'json', ...destination]),
+    warmstate(['inspect', scenario.stateDir, '--output', 'json']),
+  ]);
+  const [shown, inspected] = outputs.map(({ stdout }) => insideOf(JSON.parse(stdout)));
+  expect(shown).toEqual(inspected);
+  const ofTask = shown?.filter(({ task }) => task === '0_0');
+  expect(ofTask).toEqual([
+    { task: '0_0', name: 'agg', status: 'closed', position: { 'orders-input-0': expect.stringMatching(/^\d+$/) } },
+    { task: '0_0', name: 'win', status: 'closed', position: { 'orders-input-0': expect.stringMatching(/^\d+$/) } },
+  ]);
+});
+
+interface Inside {
+  readonly name: string;
+  readonly status: string | null;
+  readonly position: Readonly<Record<string, string>>;
+}
+
+function insideOf({
+  tasks,
+}: {
+  readonly tasks: readonly { readonly task: string; readonly stores: readonly Inside[] }[];
+}) {
+  return tasks
+    .flatMap(({ task, stores }) => stores.map(({ name, status, position }) => ({ task, name, status, position })))
+    .sort((left, right) => (`${left.task} ${left.name}` < `${right.task} ${right.name}` ? -1 : 1));
+}
