@@ -24,7 +24,7 @@ beforeAll(async () => {
     'cold-0': await coldPod(),
     'cut-0': await cutOffPod(),
   };
-  const targets: ScrapeTarget[] = [{ address: await serve('kube-state-metrics.prom') }];
+  const targets: ScrapeTarget[] = [{ address: await serve('kube-state-metrics/pods.prom') }];
   for (const [pod, sidecar] of Object.entries(pods)) {
     const labels = { namespace: 'shop', pod, container: 'warmstate' };
     targets.push({ address: `127.0.0.1:${await sidecar.port()}`, labels });

@@ -24,8 +24,9 @@ export class Cluster {
     this.#directory = directory;
   }
 
-  static open(): Cluster {
-    return new Cluster(inject('cluster'));
+  /** Without a directory the one of this run. */
+  static open(directory?: string): Cluster {
+    return new Cluster(directory ?? inject('cluster'));
   }
 
   /** A command in the node: its network reaches pods, its `ctr -n k8s.io` their containers. */
@@ -75,8 +76,10 @@ export class Cluster {
   }
 
   /** Whatever is in it goes with it. `restricted` and `baseline` are enforced by PodSecurity, and warned of. */
-  async openNamespace(security: 'restricted' | 'baseline' | 'privileged' = 'restricted'): Promise<Namespace> {
-    const name = `test-${randomBytes(4).toString('hex')}`;
+  async openNamespace(
+    security: 'restricted' | 'baseline' | 'privileged' = 'restricted',
+    name = `test-${randomBytes(4).toString('hex')}`,
+  ): Promise<Namespace> {
     await this.kubectl('create', 'namespace', name);
     const modes = ['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=${security}`);
     await this.kubectl('label', 'namespace', name, ...modes);
