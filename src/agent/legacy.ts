@@ -7,13 +7,14 @@ import { parseSnapshotName } from '../repository/keys.ts';
 import { findPreviousLife, type Recollection, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { EpochRecord } from '../repository/record.ts';
 import { loadBase, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
-import { findInstalledTask } from '../repository/restore-result.ts';
+import { findInstalledTask, type RestoreReport } from '../repository/restore-result.ts';
 import type { TaskSight } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import type { KnownTables } from './known-tables.ts';
 
 /** What earlier epochs left to a writer: the documents and the restore that it may go on from and lean on. */
 export interface Legacy extends Recollection {
+  readonly report: RestoreReport | undefined;
   readonly base: SnapshotDocument | undefined;
   /** The documents that the volume was filled from, by name. */
   readonly restored: ReadonlyMap<string, SnapshotDocument>;

@@ -9,6 +9,7 @@ import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
 import { findInstalledQuality, isAbout, type Recollection, recallSeen, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
+import type { RestoreReport } from '../repository/restore-result.ts';
 import { parseFileName } from '../rocksdb/file-name.ts';
 import { offsetsOf } from '../streams/offsets.ts';
 import {
@@ -55,6 +56,7 @@ interface LookPlace {
 
 /** What earlier processes left. */
 interface LookHistory extends Recollection {
+  readonly report: RestoreReport | undefined;
   /** How far a directory was known to stand before this process; nothing where it is another one. */
   readonly standingOf?: (sight: TaskSight) => ReadonlyMap<string, bigint>;
 }

@@ -20,7 +20,7 @@ export interface Recollection {
   /** The newest document of this instance. */
   readonly base: Pick<SnapshotDocument, 'seen'> | undefined;
   /** What the restore of this pod left on the volume. */
-  readonly report: RestoreReport | undefined;
+  readonly report: Pick<RestoreReport, 'timeMs' | 'installed' | 'taints'> | undefined;
   /** What the record of the life of this instance before says (Q6): it may have seen more than it could publish. */
   readonly taints?: readonly Taint[] | undefined;
 }
@@ -92,7 +92,7 @@ export function recallSeen(recollection: Recollection, task: string): TaskMemory
 }
 
 /** The quality with which this directory was installed, while nobody has opened it since (Q8). */
-export function findInstalledQuality(report: RestoreReport | undefined, sight: TaskSight): Quality | undefined {
+export function findInstalledQuality(report: Recollection['report'], sight: TaskSight): Quality | undefined {
   const installed = report === undefined ? undefined : findInstalledTask(report, sight);
   return installed !== undefined && isUnopened(installed, sight) ? installed.quality : undefined;
 }

@@ -125,7 +125,7 @@ export function restoreResultJson(result: RestoreResult): unknown {
 
 /** What was installed as this task, if its directory is still the one that was. */
 export function findInstalledTask(
-  report: RestoreReport,
+  report: Pick<RestoreReport, 'installed'>,
   sight: Pick<TaskSight, 'task' | 'facts'>,
 ): InstalledTask | undefined {
   const installed = report.installed.find(({ task }) => task === sight.task);

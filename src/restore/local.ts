@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { hasEqualOffsets } from '../repository/best.ts';
 import type { Layout } from '../repository/document.ts';
-import type { FencedState } from '../repository/fence.ts';
-import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
+import { type FencedState, stemsFrom } from '../repository/fence.ts';
+import { parseSnapshotName } from '../repository/keys.ts';
 import { findInstalledQuality, type Recollection, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import { findInstalledTask, type InstalledTask, isUnopened } from '../repository/restore-result.ts';
@@ -108,6 +108,7 @@ function whyLocallyFenced(
 ): Explanation | undefined {
   const { sight, verdict, offsets, installed } = local;
   const hasProgressed = installed === undefined || !hasEqualOffsets(installed, { offsets });
+  const offeredBy = installed === undefined ? '' : parseSnapshotName(installed.snapshot).epoch;
   const writtenMs = (stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n)) + storeAheadMs;
   return whyFenced({
     task: sight.task,
@@ -115,8 +116,7 @@ function whyLocallyFenced(
     quality: verdict.kind === 'valid' ? verdict.quality : undefined,
     stateTimeMs: hasProgressed ? writtenMs : Math.min(writtenMs, installed.stateTimeMs),
     isOf: (instance) =>
-      instance === settings.instance ||
-      (!hasProgressed && isEpochOf(parseSnapshotName(installed.capturedBy).epoch, instance)),
+      instance === settings.instance || (!hasProgressed && stemsFrom({ ...installed, epoch: offeredBy }, instance)),
   });
 }
 

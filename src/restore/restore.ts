@@ -34,6 +34,7 @@ import { consultOn } from './broker-word.ts';
 import { Doubts } from './damage.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
 import { describePlan, fill } from './fill.ts';
+import { clearLateFenced } from './late-fences.ts';
 import { lookAtVolume } from './local.ts';
 import { OwnRecord } from './own-record.ts';
 import { type CarryOut, restoreAll, restoreChosen } from './passes.ts';
@@ -134,14 +135,9 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     survey.records.map(({ record }) => record),
     { settings, report, fences },
   );
-  const found = await lookAtVolume(place, {
-    recollection: { base, report, taints: findTaints(survey.records, instance) },
-    settings,
-    storeAheadMs,
-    tools,
-    whyFenced: (state) => whyFenced(fences, state),
-    ...trials,
-  });
+  const recollection = { base, report, taints: findTaints(survey.records, instance) };
+  const look = { recollection, settings, storeAheadMs, tools, ...trials };
+  const found = await lookAtVolume(place, { ...look, whyFenced: (state) => whyFenced(fences, state) });
   const offers = await findOffers(repository, survey, { ...settings, signal });
   const brokers = await consultOn(
     { offers, locals: found, guarantee: settings.processingGuarantee, nowMs: listing.storeTimeMs },
@@ -181,19 +177,24 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
         onFailure: (what, error) => noteLeftOut(what, error, world),
       })
     : undefined;
-  const doubts = new Doubts();
+  const parts = { repository, listing, withdrawals, doubts: new Doubts(), storeAheadMs, place, settings, tools };
   const carryOut: CarryOut = async (plans, by) => {
     if (settings.isDryRun) return { tasks: plans.map(describePlan), installed: [], cleared: [] };
     if (!settings.isDrill && !own.isShown && hasSomethingOnTrial(plans, locals)) {
       await own.claim('show this restore in the repository', adoption?.claims ?? []);
     }
-    const parts = { ...by, repository, listing, locals, withdrawals, doubts, storeAheadMs, place, settings, tools };
-    return fill(plans, parts);
+    return fill(plans, { ...by, ...parts, locals });
   };
-  const filled =
+  const restored =
     adoption === undefined
       ? await restoreAll(offers, { locals, terms }, carryOut)
       : await restoreChosen(adoption, { locals, terms }, carryOut);
+  const filled =
+    (settings.isDryRun || isAsNamed || signal.aborted
+      ? undefined
+      : await unlessUnavailable('look for fences once more', world, () =>
+          clearLateFenced(restored, { ...parts, terms, look, report }),
+        )) ?? restored;
 
   const resultOf = (tasks: readonly RestoredTask[]): RestoreResult => {
     const { requests, receivedBytes } = world.traffic();
@@ -211,7 +212,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   if (!settings.isDrill && !signal.aborted) {
     const { concurrency, program } = settings;
     await unlessUnavailable('say in the repository what is damaged', world, async () => {
-      const found = await doubts.confirm({ store: world.store, concurrency, signal });
+      const found = await parts.doubts.confirm({ store: world.store, concurrency, signal });
       await tellDamage(repository, found, { epoch: own.epoch, program, withdrawals, signal });
     });
   }

@@ -1,6 +1,9 @@
-import { utimes } from 'node:fs/promises';
+import { rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { systemClock, systemRandom } from '../../src/base/clock.ts';
+import { openFileStore } from '../../src/storage/file-store.ts';
+import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { Scenario } from '../support/scenario.ts';
 import { type Ended, warmstate } from '../support/warmstate.ts';
 
@@ -102,4 +105,59 @@ test('the name of the pod that it is called in does not narrow what is forgotten
   const { stdout } = await warmstate(line, { env });
   const { entries }: Forgotten = JSON.parse(stdout);
   expect(entries).toHaveLength(TASKS.length);
+});
+
+describe('what is forgotten while a restore is under way', () => {
+  /** Forgets once, just before the first bytes of a task are read. */
+  async function openForgetful(scenario: Scenario, ...scope: readonly string[]): Promise<ObjectStore> {
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    const once: { forgets?: Promise<Ended> } = {};
+    return {
+      put: (key, body, options) => store.put(key, body, options),
+      get: async (key, options) => {
+        if (key.includes('/data/')) await (once.forgets ??= forget(scenario, ...scope));
+        return store.get(key, options);
+      },
+      head: (key, options) => store.head(key, options),
+      list: (prefix, options) => store.list(prefix, options),
+      delete: (key, options) => store.delete(key, options),
+    };
+  }
+
+  test('is taken away again, and nothing else', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    const store = await openForgetful(scenario, '--task', '0_0,global');
+    expect(await decisions(scenario, { store })).toEqual({
+      ...all('warm'),
+      '0_0': 'cold: forgotten',
+      global: 'cold: forgotten',
+    });
+    const left = new Set(Object.keys(await scenario.hashes()).map((path) => path.split('/')[1]));
+    expect(left).toEqual(new Set(['0_1', '1_0', '1_1']));
+    // Nor does anybody hear of it from this restore.
+    expect(await decisions(scenario)).toEqual({ ...all('local'), '0_0': 'cold: forgotten', global: 'cold: forgotten' });
+  });
+
+  test('also from the volume, where it was to stay', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await rm(join(scenario.applicationDirectory, '0_1'), { recursive: true });
+    const store = await openForgetful(scenario, '--all');
+    expect(await decisions(scenario, { store })).toEqual(all('cold: forgotten'));
+    expect(await scenario.hashes()).toEqual({});
+  });
+
+  test('by the instance that offered it, whoever had captured it', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot({ instance: 'older' });
+    await scenario.loseDisk();
+    await scenario.restore({ instance: 'old' });
+    await scenario.snapshot({ instance: 'old' });
+    await scenario.loseDisk();
+    const store = await openForgetful(scenario, '--instance', 'old');
+    const outcome = await decisions(scenario, { instance: 'new', store, selection: { kind: 'all' } });
+    expect(outcome).toEqual(all('cold: forgotten'));
+  });
 });

@@ -1,0 +1,63 @@
+import { whyFenced } from '../repository/fence.ts';
+import type { InstalledTask, RestoreReport } from '../repository/restore-result.ts';
+import { loadWithdrawals } from '../repository/withdrawals.ts';
+import { compareTasks, listTasks } from '../streams/state-directory.ts';
+import { type Filled, type FillParts, fill } from './fill.ts';
+import { lookAtVolume } from './local.ts';
+import type { TaskPlan } from './plan.ts';
+
+type HowToLook = Parameters<typeof lookAtVolume>[1];
+
+/**
+ * What a restore came to, without what fences withdrew while it was under way: it takes minutes, and whoever forgets does not
+ * wait for it. That goes again before an application opens it, installed by now or left in place, and starts cold.
+ */
+export async function clearLateFenced(
+  filled: Filled,
+  parts: Omit<FillParts, 'offers' | 'locals'> & {
+    readonly look: Omit<HowToLook, 'whyFenced'>;
+    readonly report: RestoreReport | undefined;
+  },
+): Promise<Filled> {
+  const { repository, place, look, tools } = parts;
+  const { signal } = tools;
+  if (!filled.tasks.some(({ decision }) => decision !== 'cold')) return filled;
+  const withdrawals = await loadWithdrawals(repository, { signal, known: parts.withdrawals });
+  const { fences } = withdrawals;
+  if (fences.length === parts.withdrawals.fences.length) return filled; // None is ever taken away.
+
+  const tasks = await listTasks(tools.files, place.applicationDirectory);
+  const report = withInstalled(parts.report, filled.installed, withdrawals.storeTimeMs);
+  const locals = await lookAtVolume(
+    { ...place, tasks },
+    {
+      ...look,
+      recollection: { ...look.recollection, report },
+      whyFenced: (state) => whyFenced(fences, state),
+    },
+  );
+  const plans = locals.flatMap(({ task, quarantine }): readonly TaskPlan[] =>
+    quarantine?.reason === 'forgotten' ? [{ kind: 'cold', task, why: quarantine }] : [],
+  );
+  return without(filled, await fill(plans, { ...parts, offers: [], locals, withdrawals }));
+}
+
+function withInstalled(
+  report: RestoreReport | undefined,
+  installed: readonly InstalledTask[],
+  timeMs: number,
+): HowToLook['recollection']['report'] {
+  const names = new Set(installed.map(({ task }) => task));
+  const before = (report?.installed ?? []).filter(({ task }) => !names.has(task));
+  return { timeMs, taints: report?.taints ?? [], installed: [...before, ...installed] };
+}
+
+function without(filled: Filled, { tasks, cleared }: Filled): Filled {
+  const gone = new Set(tasks.map(({ task }) => task));
+  const left = filled.tasks.filter(({ task }) => !gone.has(task));
+  return {
+    tasks: [...left, ...tasks].sort((one, other) => compareTasks(one.task, other.task)),
+    installed: filled.installed.filter(({ task }) => !gone.has(task)),
+    cleared: [...filled.cleared, ...cleared],
+  };
+}
