@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareEpochs, parseEpoch } from '../repository/keys.ts';
 import type { Claim } from '../repository/record.ts';
-import { type Chooser, chooseNext, explainLeft, fairShare, type Life, type Scene } from './choice.ts';
+import { type Chooser, chooseNext, explainLeft, type Life, type Scene } from './choice.ts';
+import { fairShare } from './share.ts';
 
 const NOW_MS = 1_800_000_000_000;
 const MINUTE_MS = 60_000;

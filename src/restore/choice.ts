@@ -5,6 +5,7 @@ import { type Claim, EPOCH_SILENCE_MS_MAX, type EpochRecord, type TaskSummary } 
 import type { Explanation } from '../streams/reason.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
 import type { OfferedEntry } from './plan.ts';
+import { fairShare } from './share.ts';
 
 /** What can be seen of one epoch. */
 export interface Life {
@@ -113,12 +114,6 @@ export function isAnnounced({ kind, epochs }: Choice, claims: readonly Claim[]):
   return epochs.every((epoch) => claims.some((claim) => claim.kind === kind && claim.epoch === epoch));
 }
 
-/** As many tasks as everybody has who has no more than others, rounded up. */
-export function fairShare(scene: Scene, replicas: number | undefined): number {
-  const tasks = [...scene.bestOf.keys()].filter((task) => task !== GLOBAL_TASK).length;
-  return Math.max(1, Math.ceil(tasks / (replicas ?? mostAliveTogether(scene))));
-}
-
 /** Why a task that may be restored was left to others, for every task that may. */
 export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Explanation> {
   const tasksOf = indexTasks(scene);
@@ -136,43 +131,6 @@ export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Expl
     for (const task of claimed) reasons.set(task, { reason: 'claimed_elsewhere', message: taken });
   }
   return reasons;
-}
-
-/** The largest number of instances whose lives overlap; at least one. */
-function mostAliveTogether({ lives, nowMs }: Scene): number {
-  const spans = new Map<string, { readonly fromMs: number; readonly untilMs: number }[]>();
-  for (const { epoch, role, state, silentMs } of lives) {
-    const parts = parseEpoch(epoch);
-    if (parts === undefined || (role !== 'run' && role !== 'restore')) continue;
-    const ofInstance = spans.get(parts.instance) ?? [];
-    spans.set(parts.instance, [
-      ...ofInstance,
-      { fromMs: parts.timeMs, untilMs: state === 'gone' ? nowMs - silentMs : nowMs },
-    ]);
-  }
-  const changes = [...spans.values()].flatMap(withoutOverlaps).flatMap(({ fromMs, untilMs }) => [
-    { atMs: fromMs, by: 1 },
-    { atMs: Math.max(fromMs, untilMs), by: -1 },
-  ]);
-  let [alive, most] = [0, 1];
-  for (const { by } of changes.sort((left, right) => left.atMs - right.atMs || left.by - right.by)) {
-    alive += by;
-    most = Math.max(most, alive);
-  }
-  return most;
-}
-
-/** A container may be restarted before its last life is known to be over: that is one instance all the same. */
-function withoutOverlaps(
-  spans: readonly { readonly fromMs: number; readonly untilMs: number }[],
-): readonly { readonly fromMs: number; readonly untilMs: number }[] {
-  const merged: { readonly fromMs: number; readonly untilMs: number }[] = [];
-  for (const span of spans.toSorted((left, right) => left.fromMs - right.fromMs)) {
-    const last = merged.at(-1);
-    if (last === undefined || span.fromMs > last.untilMs) merged.push(span);
-    else merged[merged.length - 1] = { fromMs: last.fromMs, untilMs: Math.max(last.untilMs, span.untilMs) };
-  }
-  return merged;
 }
 
 /** A restore of another pod, and whether that pod still stands for what it claimed. */
