@@ -170,7 +170,13 @@ export function parseEpoch(
 }
 
 export function isEpochOf(epoch: string, instance: string): boolean {
-  return parseEpoch(epoch)?.instance === encodeInstance(instance);
+  return epochsOf(instance)(epoch);
+}
+
+/** Tells the epochs of one instance from those of others, for whoever has many to ask about. */
+export function epochsOf(instance: string): (epoch: string) => boolean {
+  const encoded = encodeInstance(instance);
+  return (epoch) => parseEpoch(epoch)?.instance === encoded;
 }
 
 /** `<epoch>/<n>`, as `list` prints it. */

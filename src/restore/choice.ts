@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isFurther } from '../repository/best.ts';
-import { compareEpochs, isEpochOf, parseEpoch } from '../repository/keys.ts';
+import { compareEpochs, epochsOf, parseEpoch } from '../repository/keys.ts';
 import { type Claim, EPOCH_SILENCE_MS_MAX, type EpochRecord, type TaskSummary } from '../repository/record.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
@@ -65,13 +65,13 @@ export interface Choice {
  * nothing yet had chosen before it: those who see the same choose differently.
  */
 export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
-  const tasksOf = indexTasks(scene);
+  const view = viewOf(scene, me.instance);
+  const { tasksOf, claimants: others } = view;
   const own = me.claims.length === 0 ? findOwn(scene, me.instance, tasksOf) : undefined;
   if (own !== undefined) return own;
-  const others = findClaimants(scene, me.instance);
-  const table = new Table(scene, me.instance, tasksOf);
+  const table = new Table(view);
   /** What others have, or had a better claim to: it does not count for the share. */
-  const beaten = new Set(scene.lives.flatMap((life) => heldBy(scene, me.instance, life)));
+  const beaten = new Set(view.held.keys());
   for (const other of others) {
     for (const claim of other.claims.filter(isFirm)) table.take(claim, other);
     const precedes = compareEpochs(other.epoch, me.epoch) < 0;
@@ -110,22 +110,21 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
 }
 
 /** Whether a choice is what these claims say. */
-export function isAnnounced({ kind, epochs }: Choice, claims: readonly Claim[]): boolean {
+export function isAnnounced({ kind, epochs }: Pick<Choice, 'kind' | 'epochs'>, claims: readonly Claim[]): boolean {
   return epochs.every((epoch) => claims.some((claim) => claim.kind === kind && claim.epoch === epoch));
 }
 
 /** Why a task that may be restored was left to others, for every task that may. */
 export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Explanation> {
-  const tasksOf = indexTasks(scene);
+  const { tasksOf, held, claimants } = viewOf(scene, me.instance);
   const share = fairShare(scene, me.replicas);
   const message = `it is left to others: the fair share is ${share} of ${scene.bestOf.size} tasks, see --replicas`;
   const reasons = new Map<string, Explanation>();
   for (const task of scene.bestOf.keys()) reasons.set(task, { reason: 'not_selected', message });
-  for (const life of scene.lives) {
-    const held = { reason: 'not_selected', message: `${instanceOf(life.epoch)} has it, and lives` } as const;
-    for (const task of heldBy(scene, me.instance, life)) reasons.set(task, held);
+  for (const [task, epoch] of held) {
+    reasons.set(task, { reason: 'not_selected', message: `${instanceOf(epoch)} has it, and lives` });
   }
-  for (const { epoch, claims } of findClaimants(scene, me.instance).filter(({ isPending }) => isPending)) {
+  for (const { epoch, claims } of claimants.filter(({ isPending }) => isPending)) {
     const taken = `${instanceOf(epoch)} restores it, or did a moment ago`;
     const claimed = claims.flatMap((claim) => tasksOf.get(claim.epoch) ?? []);
     for (const task of claimed) reasons.set(task, { reason: 'claimed_elsewhere', message: taken });
@@ -137,19 +136,37 @@ export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Expl
 interface Claimant extends Pick<Chooser, 'epoch' | 'appVersion' | 'claims'> {
   /** What it claimed is nowhere else to be seen yet. */
   readonly isPending: boolean;
-  readonly isLiving: boolean;
 }
 
-function findClaimants(scene: Scene, instance: string): readonly Claimant[] {
+/** A scene as one instance sees it. */
+interface View {
+  readonly scene: Scene;
+  /** Of others alone: whoever had the name of this one is gone. */
+  readonly others: readonly Life[];
+  readonly tasksOf: ReadonlyMap<string, readonly string[]>;
+  /** The tasks that somebody has who is there to stay, as far as the best entry of each, with who that is. */
+  readonly held: ReadonlyMap<string, string>;
+  readonly claimants: readonly Claimant[];
+}
+
+function viewOf(scene: Scene, instance: string): View {
+  const isOwn = epochsOf(instance);
+  const others = scene.lives.filter(({ epoch }) => !isOwn(epoch));
+  const living = others.filter(({ state }) => state === 'alive');
+  const held = new Map(living.flatMap((life) => heldBy(scene, life).map((task) => [task, life.epoch])));
+  return { scene, others, tasksOf: indexTasks(scene), held, claimants: findClaimants(scene, others) };
+}
+
+function findClaimants(scene: Scene, others: readonly Life[]): readonly Claimant[] {
   const followers = Map.groupBy(scene.lives, ({ after }) => after);
-  return scene.lives.flatMap(({ epoch, role, appVersion, claims, silentMs }) => {
-    if (role !== 'restore' || claims.length === 0 || isEpochOf(epoch, instance)) return [];
+  return others.flatMap(({ epoch, role, appVersion, claims, silentMs }) => {
+    if (role !== 'restore' || claims.length === 0) return [];
     const runs = followers.get(epoch) ?? [];
     const isRunning = runs.some(({ state }) => state !== 'gone');
     const isFresh = runs.length === 0 && silentMs <= EPOCH_SILENCE_MS_MAX;
     const hasPublished = runs.some(({ tasks }) => tasks.length > 0);
     const isPending = isFresh || (isRunning && !hasPublished);
-    return isPending || isRunning ? [{ epoch, appVersion, claims, isPending, isLiving: isFresh || isRunning }] : [];
+    return isPending || isRunning ? [{ epoch, appVersion, claims, isPending }] : [];
   });
 }
 
@@ -166,27 +183,30 @@ interface Wish {
 
 /** What is there to be had. */
 class Table {
-  readonly #scene: Scene;
-  readonly #instance: string;
+  readonly #view: View;
+  readonly #bestOf: Scene['bestOf'];
   readonly #tasksOf: ReadonlyMap<string, readonly string[]>;
-  /** Tasks that nobody who lives has, and nobody claims. */
-  readonly #orphans: Set<string>;
+  /** Tasks that nobody who lives has, and nobody claims, by the epoch with the best entry of each. */
+  readonly #orphans: ReadonlyMap<string, Set<string>>;
   readonly #finishing: ReadonlySet<string>;
   readonly #announced = new Set<string>();
   /** By epoch, how many who live have copied what it held. */
   readonly #copies = new Map<string, number>();
+  #originals: readonly Original[] | undefined;
 
-  constructor(scene: Scene, instance: string, tasksOf: ReadonlyMap<string, readonly string[]>) {
-    this.#scene = scene;
-    this.#instance = instance;
+  constructor(view: View) {
+    const { scene, tasksOf, held } = view;
+    this.#view = view;
+    this.#bestOf = scene.bestOf;
     this.#tasksOf = tasksOf;
-    this.#orphans = new Set(scene.bestOf.keys().filter((task) => task !== GLOBAL_TASK));
-    for (const life of scene.lives) this.remove(heldBy(scene, instance, life));
+    const tasks = [...scene.bestOf.keys()].filter((task) => task !== GLOBAL_TASK && !held.has(task));
+    const byEpoch = Map.groupBy(tasks, (task) => scene.bestOf.get(task)?.epoch ?? '');
+    this.#orphans = new Map([...byEpoch].map(([epoch, ofEpoch]) => [epoch, new Set(ofEpoch)]));
     this.#finishing = new Set(scene.lives.flatMap(({ epoch, state }) => (state === 'finishing' ? [epoch] : [])));
   }
 
-  remove(tasks: readonly string[]): void {
-    for (const task of tasks) this.#orphans.delete(task);
+  remove(tasks: Iterable<string>): void {
+    for (const task of tasks) this.#orphans.get(this.#bestOf.get(task)?.epoch ?? '')?.delete(task);
   }
 
   /** What somebody announced is left to them while there is something else. */
@@ -209,12 +229,9 @@ class Table {
   }
 
   #chooseOrphans(chooser: string, { wants, share, have, mayOverfill }: Wish): Choice | undefined {
-    const sizes = new Map<string, number>();
-    for (const task of this.#orphans) {
-      const { epoch } = this.#scene.bestOf.get(task) ?? {};
-      if (epoch !== undefined) sizes.set(epoch, (sizes.get(epoch) ?? 0) + 1);
-    }
-    const fitting = [...sizes].flatMap(([epoch, size]) => (mayOverfill || have + size <= share ? [epoch] : []));
+    const fitting = [...this.#orphans].flatMap(([epoch, { size }]) =>
+      size > 0 && (mayOverfill || have + size <= share) ? [epoch] : [],
+    );
     // What was announced stays chosen: hashes are for those who have still to choose.
     const wanted = fitting.find((epoch) => wants.some((claim) => claim.kind === 'adopted' && claim.epoch === epoch));
     const [first] = (wanted === undefined ? fitting : [])
@@ -237,56 +254,69 @@ class Table {
   }
 
   #chooseCopy(who: Pick<Chooser, 'epoch' | 'appVersion'>, { wants }: Wish): Choice | undefined {
-    const versions = new Map(this.#scene.lives.map(({ epoch, appVersion }) => [epoch, appVersion]));
-    const runs = this.#scene.lives.filter(
-      ({ role, state, epoch }) => role === 'run' && state === 'alive' && this.#isOfAnother(epoch),
+    const isOfAnother = ({ appVersion }: Original): boolean =>
+      appVersion === undefined || appVersion !== who.appVersion;
+    this.#originals ??= findOriginals(this.#view);
+    const candidates = this.#originals
+      .filter(({ epoch }) => epoch !== who.epoch)
+      .map((original) => ({ ...original, copies: this.#copiesOf(original), isAboutToGo: isOfAnother(original) }));
+    const fewest = Math.min(...candidates.map(({ copies }) => copies));
+    const asGood = candidates.filter(({ copies }) => copies === fewest);
+    const announced = asGood.filter(({ epochs }) => wants.length > 0 && isAnnounced({ kind: 'copied', epochs }, wants));
+    const first = firstOf(
+      announced.length > 0 ? announced : asGood,
+      (left, right) =>
+        Number(right.isAboutToGo) - Number(left.isAboutToGo) ||
+        right.silentMs - left.silentMs ||
+        right.tasks.length - left.tasks.length ||
+        compareEpochs(left.epoch, right.epoch),
     );
-    const restores = findClaimants(this.#scene, this.#instance).filter(
-      ({ epoch, isPending }) => isPending && epoch !== who.epoch,
-    );
-    const candidates = [
-      ...runs.map((run) => ({ ...run, epochs: [run.epoch], appVersion: versions.get(run.after ?? '') })),
-      ...restores.map((restore) => ({
-        ...restore,
-        silentMs: 0,
-        epochs: restore.claims.filter((claim) => claim.kind !== 'copied').map(({ epoch }) => epoch),
-      })),
-    ].map((candidate) => ({
-      ...candidate,
-      tasks: unionOf(candidate.epochs, this.#tasksOf),
-      copies: Math.max(0, ...candidate.epochs.map((epoch) => this.#copiesOf(epoch))),
-      isOfThisVersion: candidate.appVersion !== undefined && candidate.appVersion === who.appVersion,
-    }));
-    const [first, ...more] = candidates
-      .filter(({ tasks }) => tasks.length > 0)
-      .sort(
-        (left, right) =>
-          left.copies - right.copies ||
-          Number(left.isOfThisVersion) - Number(right.isOfThisVersion) || // The others are about to go.
-          right.silentMs - left.silentMs ||
-          right.tasks.length - left.tasks.length ||
-          compareEpochs(left.epoch, right.epoch),
-      );
-    if (first === undefined) return undefined;
-    const asGood = [first, ...more].filter(({ copies }) => copies === first.copies);
-    const choices = asGood.map(({ epochs, tasks }) => ({ kind: 'copied', epochs, tasks, isFinishing: false }) as const);
-    return choices.find((choice) => wants.length > 0 && isAnnounced(choice, wants)) ?? choices[0];
+    return first && { kind: 'copied', epochs: first.epochs, tasks: first.tasks, isFinishing: false };
   }
 
-  /** Who has a copy of one who lives is as often there as that one. */
-  #copiesOf(epoch: string): number {
-    const after = this.#scene.lives.find((life) => life.epoch === epoch)?.after;
-    const claims = this.#scene.lives.find((life) => life.epoch === after)?.claims ?? [];
-    const originals = claims.filter(
-      ({ kind, epoch: of }) =>
-        kind === 'copied' && this.#scene.lives.some((life) => life.epoch === of && life.state === 'alive'),
-    );
-    return Math.max(...[epoch, ...originals.map((claim) => claim.epoch)].map((one) => this.#copies.get(one) ?? 0));
+  #copiesOf({ likes }: Original): number {
+    return Math.max(...likes.map((epoch) => this.#copies.get(epoch) ?? 0));
   }
+}
 
-  #isOfAnother(epoch: string): boolean {
-    return !isEpochOf(epoch, this.#instance);
-  }
+/** Who lives, and may be copied. */
+interface Original extends Pick<Life, 'epoch' | 'appVersion' | 'silentMs'> {
+  /** What it has is what these held. */
+  readonly epochs: readonly string[];
+  readonly tasks: readonly string[];
+  /** Copies of these are copies of it: who has copied one who lives is as often there as that one. */
+  readonly likes: readonly string[];
+}
+
+function findOriginals({ scene, others, tasksOf, claimants }: View): readonly Original[] {
+  const lives = new Map(scene.lives.map((life) => [life.epoch, life]));
+  const isCopyOfLiving = ({ kind, epoch }: Claim): boolean => kind === 'copied' && lives.get(epoch)?.state === 'alive';
+  const likesOf = (epoch: string): readonly string[] => {
+    const claims = lives.get(lives.get(epoch)?.after ?? '')?.claims ?? [];
+    return [epoch, ...claims.filter(isCopyOfLiving).map((claim) => claim.epoch)];
+  };
+  const runs = others
+    .filter(({ role, state }) => role === 'run' && state === 'alive')
+    .map(({ epoch, after, silentMs }) => {
+      const { appVersion } = lives.get(after ?? '') ?? {};
+      return { epoch, appVersion, silentMs, epochs: [epoch] };
+    });
+  const restores = claimants
+    .filter(({ isPending }) => isPending)
+    .map(({ epoch, appVersion, claims }) => {
+      const epochs = claims.filter(({ kind }) => kind !== 'copied').map((claim) => claim.epoch);
+      return { epoch, appVersion, silentMs: 0, epochs };
+    });
+  return [...runs, ...restores]
+    .map((one) => ({ ...one, tasks: unionOf(one.epochs, tasksOf), likes: one.epochs.flatMap(likesOf) }))
+    .filter(({ tasks }) => tasks.length > 0);
+}
+
+function firstOf<T>(items: readonly T[], compare: (left: T, right: T) => number): T | undefined {
+  const [first, ...others] = items;
+  return first === undefined
+    ? undefined
+    : others.reduce((best, item) => (compare(item, best) < 0 ? item : best), first);
 }
 
 /** What an instance goes on with under its own name; also what its restore before had claimed and did not get to publish. */
@@ -295,16 +325,16 @@ function findOwn(
   instance: string,
   tasksOf: ReadonlyMap<string, readonly string[]>,
 ): Choice | undefined {
-  for (const { epoch, claims } of lives.filter((life) => isEpochOf(life.epoch, instance)).toReversed()) {
+  const isOwn = epochsOf(instance);
+  for (const { epoch, claims } of lives.filter((life) => isOwn(life.epoch)).toReversed()) {
     const epochs = [epoch, ...claims.map((claim) => claim.epoch)].filter((one) => (tasksOf.get(one) ?? []).length > 0);
     if (epochs.length > 0) return { kind: 'own', epochs, tasks: unionOf(epochs, tasksOf), isFinishing: false };
   }
   return undefined;
 }
 
-/** The tasks that somebody has who is there to stay, as far as the best entry of each: of them nothing is lost. */
-function heldBy({ bestOf }: Scene, instance: string, { epoch, state, tasks }: Life): readonly string[] {
-  if (state !== 'alive' || isEpochOf(epoch, instance)) return [];
+/** The tasks that a life has as far as the best entry of each: while it lives nothing of them is lost. */
+function heldBy({ bestOf }: Scene, { tasks }: Life): readonly string[] {
   const held = tasks.filter((summary) => {
     const best = bestOf.get(summary.task);
     return best !== undefined && !isFurther(best, summary);
