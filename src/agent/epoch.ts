@@ -102,7 +102,11 @@ export class Epoch implements AsyncDisposable {
   }
 
   /** Begins an epoch, and shows it to others by its record. Failures are the store's. */
-  static async open(settings: SnapshotSettings, world: SnapshotWorld, role: EpochRecord['role']): Promise<Epoch> {
+  static async open(
+    settings: SnapshotSettings & { readonly prunes?: boolean },
+    world: SnapshotWorld,
+    role: EpochRecord['role'],
+  ): Promise<Epoch> {
     const { signal, store, emit } = world;
     const { applicationId: application, lineage, instance } = settings;
     const notice: Notice = (name, message, facts) => emit({ kind: 'notice', name, level: 'warn', message, facts });
@@ -118,6 +122,7 @@ export class Epoch implements AsyncDisposable {
       guarantee: settings.processingGuarantee,
       maxAgeMs: settings.maxAgeMs,
       keepWithinMs: settings.keepWithinMs,
+      collects: settings.prunes === false ? false : undefined,
       after: legacy.report?.epoch,
       taints: legacy.taints,
       clock: world.clock,

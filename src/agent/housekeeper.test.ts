@@ -9,6 +9,7 @@ import {
 } from '../../test/support/repository-story.ts';
 import { seededRandom } from '../../test/support/seeded-random.ts';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
+import { Failure } from '../base/failure.ts';
 import type { Event } from '../events/event.ts';
 import { findCollector } from '../repository/collector.ts';
 import { loadWithdrawals } from '../repository/withdrawals.ts';
@@ -93,6 +94,19 @@ test('of several, the one with the smallest epoch collects, and the next one whe
   expect(household.pruned).toHaveLength(1);
 });
 
+test('whoever may not collect is passed over, so that one of the others does', async () => {
+  const story = await RepositoryStory.open();
+  const first = await story.write('orders-0', { collects: false });
+  const second = await story.write('orders-1');
+  expect(await findCollector(story.repository, { signal })).toBe(second.writer.record.epoch);
+  const household = new Household(story, second);
+  for (let minutes = 0; minutes < 20; minutes += 2) {
+    await first.renew();
+    await household.live(2 * MINUTE_MS);
+  }
+  expect(household.pruned).toHaveLength(1);
+});
+
 test('restores, sealed epochs, lives that were followed and those that are silent do not collect', async () => {
   const story = await RepositoryStory.open();
   expect(await findCollector(story.repository, { signal })).toBeUndefined();
@@ -142,6 +156,31 @@ test('a store that refuses is told once an hour, and nothing comes of it', async
     'prune-failed',
     'prune-failed',
   ]);
+});
+
+test('a role that may not delete is told so, and what to do', async () => {
+  const story = await RepositoryStory.open();
+  const writer = await story.write('orders-0');
+  await writer.publish(1);
+  await writer.publish(1);
+  await story.pass(KEEP_WITHIN_MS + HOUR_MS);
+  const failure = new Failure('unavailable', 'cannot delete orders/shop/snapshots/1: access denied', {
+    detail: 'denied',
+  });
+  story.store.script({ operation: 'delete', kind: 'fail-before', failure, times: Number.POSITIVE_INFINITY });
+  const household = new Household(story, writer);
+  await household.live(12 * MINUTE_MS);
+  expect(household.events).toMatchObject([
+    {
+      kind: 'notice',
+      name: 'prune-failed',
+      level: 'warn',
+      message:
+        'cannot remove what retention lets go: cannot delete orders/shop/snapshots/1: access denied; ' +
+        'grant the right to delete, or set --prune off: then another does it',
+    },
+  ]);
+  expect(story.keys('snapshots')).toHaveLength(2);
 });
 
 test('nothing is removed on the day that the clock of the store leaps', async () => {

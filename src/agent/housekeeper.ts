@@ -68,7 +68,9 @@ export class Housekeeper {
     } catch (error) {
       if (signal.aborted) return;
       if (!isFailure(error)) throw error;
-      const message = `cannot remove what retention lets go: ${messageOf(error)}`;
+      const mend =
+        error.detail === 'denied' ? '; grant the right to delete, or set --prune off: then another does it' : '';
+      const message = `cannot remove what retention lets go: ${messageOf(error)}${mend}`;
       this.#world.emit({ kind: 'notice', name: 'prune-failed', level: 'warn', message });
     }
   }

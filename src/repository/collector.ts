@@ -2,7 +2,7 @@ import { compareEpochs, parseEpoch, parseKey } from './keys.ts';
 import { EPOCH_SILENCE_MS_MAX, type EpochRecord, isAlive } from './record.ts';
 import { listAll, loadRecords, type Repository, type RepositoryListing } from './repository.ts';
 
-/** The living instance with the smallest epoch: of those that run, the one that collects (G5). Undefined where none lives. */
+/** The living instance with the smallest epoch of those that may: the one that collects (G5). Undefined where there is none. */
 export async function findCollector(
   repository: Repository,
   { signal }: { readonly signal: AbortSignal },
@@ -27,7 +27,7 @@ export async function findCollector(
   const inOrder = recorded.toSorted((left, right) => compareEpochs(left.epoch, right.epoch));
   for (const { epoch } of inOrder.filter(({ modifiedMs }) => storeTimeMs - modifiedMs <= EPOCH_SILENCE_MS_MAX)) {
     const loaded = await load(epoch);
-    if (loaded?.record.role !== 'run' || !loaded.isAlive) continue;
+    if (loaded?.record.role !== 'run' || loaded.record.collects === false || !loaded.isAlive) continue;
     const later = inOrder.filter(
       (other) => isOfSameInstance(other.epoch, epoch) && compareEpochs(other.epoch, epoch) > 0,
     );

@@ -52,6 +52,8 @@ export interface EpochRecord {
   /** The settings in force, for whoever collects. */
   readonly maxAgeMs: number;
   readonly keepWithinMs: number | undefined;
+  /** Whether collection may fall to it; where nothing is said it may. */
+  readonly collects?: boolean | undefined;
   /** The epoch of the restore that filled the state directory of this one. */
   readonly after: string | undefined;
   /** How the application gets on with what that restore installed. */
@@ -183,6 +185,7 @@ const recordShape = checked(
     guarantee: guaranteeWord,
     maxAgeMs: count,
     keepWithinMs: optional(count),
+    collects: optional(flag),
     after: optional(epochText),
     trial: optional(
       object<Trial>({

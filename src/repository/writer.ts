@@ -16,6 +16,8 @@ export interface WriterOptions {
   readonly guarantee: Guarantee;
   readonly maxAgeMs: number;
   readonly keepWithinMs?: number | undefined;
+  /** Of a `run`: false where it may not delete, so that another one collects. */
+  readonly collects?: boolean | undefined;
   /** The epoch of the restore that filled the state directory. */
   readonly after?: string | undefined;
   /** What the life of this instance before knew of its directories, until this one has looked (Q6). */
@@ -75,6 +77,7 @@ export async function openWriter(
     guarantee: options.guarantee,
     maxAgeMs: options.maxAgeMs,
     keepWithinMs: options.keepWithinMs,
+    collects: options.collects,
     after: options.after,
     trial: undefined,
     newest: undefined,
