@@ -85,6 +85,51 @@ describe('whatever order requests take', () => {
   );
 });
 
+test.each([1, 2, 3])(
+  'where a third of many pods dies on the way, and the store has its own troubles, the next ones have all of it once claims have lapsed (seed %i)',
+  async (seed) => {
+    const fleet = new Fleet({ seed, latencyMs: erratic, unavailable: 0.03 });
+    const old = names('old', 30);
+    await runAll(fleet, old, 300);
+    for (const pod of old) await fleet.close(pod);
+    const attempts = names('new', 30).map(async (pod, n): Promise<readonly PodOutcome[]> => {
+      const death = new AbortController();
+      const work = fleet.restore(pod, { signal: death.signal, downloadMs: 30_000 * fleet.random.fraction() });
+      if (n % 3 === 0) {
+        await fleet.clock.sleep(30_000 * fleet.random.fraction(), new AbortController().signal);
+        death.abort(new Error('killed'));
+      }
+      return work.then(
+        (outcome) => [outcome],
+        () => [],
+      );
+    });
+    const survivors = (await fleet.until(Promise.all(attempts))).flat();
+    expect(survivors.length).toBeLessThan(30);
+    await fleet.pass(3 * 60_000 + 1000); // As long as a record may be silent.
+    const late = names('late', 30 - survivors.length).map((pod) => fleet.restore(pod, { replicas: 30 }));
+    expectAllAdopted([...survivors, ...(await fleet.until(Promise.all(late)))], 300, seed);
+    await fleet.end();
+  },
+);
+
+test.each(SEEDS)('a download of ten minutes keeps what it claimed (seed %i)', async (seed) => {
+  const fleet = new Fleet({ seed });
+  const old = names('old', 2);
+  await runAll(fleet, old, 6);
+  for (const pod of old) await fleet.close(pod);
+  const slow = fleet.restore('slow', { downloadMs: 600_000, replicas: 2 });
+  const outcomes = await fleet.until(
+    Promise.all([
+      slow,
+      fleet.clock.sleep(300_000, new AbortController().signal).then(() => fleet.restore('late', { replicas: 2 })),
+    ]),
+  );
+  expectAllAdopted(outcomes, 6, seed);
+  expect([seed, outcomes.map(({ tasks }) => tasks.length)]).toEqual([seed, [3, 3]]);
+  await fleet.end();
+});
+
 describe('one pod after another', () => {
   test('a Deployment whose pods are replaced in place hands on what each had', async () => {
     const fleet = new Fleet({ seed: 1 });

@@ -329,13 +329,13 @@ export async function readObject(
     const { sizeBytes, modifiedMs, storeTimeMs } = opened;
     if (sizeBytes > bytesMax)
       throw new Failure('corrupt', `cannot read ${key}: it has ${sizeBytes} bytes, ${bytesMax} are allowed`);
-    const bytes = Buffer.alloc(sizeBytes);
+    const bytes = Buffer.allocUnsafe(sizeBytes);
     let filled = 0;
     for await (const chunk of opened.body) {
       bytes.set(chunk, filled);
       filled += chunk.byteLength;
     }
-    return { bytes, facts: { key, sizeBytes, modifiedMs, storeTimeMs } };
+    return { bytes: bytes.subarray(0, filled), facts: { key, sizeBytes, modifiedMs, storeTimeMs } };
   } catch (error) {
     if (isFailure(error, 'missing')) return undefined;
     throw error;

@@ -1,6 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts';
 import { isFailure } from '../base/failure.ts';
-import type { Claim } from '../repository/record.ts';
+import { type Claim, EPOCH_SILENCE_MS_MAX } from '../repository/record.ts';
 import type { Repository, RepositoryListing } from '../repository/repository.ts';
 import { createEpochAfter, openWriter, type RecordChange, type RepositoryWriter } from '../repository/writer.ts';
 import type { Guarantee } from '../streams/quality.ts';
@@ -21,6 +21,9 @@ export interface OwnRecordParts {
   /** Told of what could not be said. */
   readonly onFailure: (what: string, error: unknown) => void;
 }
+
+/** As every epoch does. */
+const SIGN_MS = EPOCH_SILENCE_MS_MAX / 3;
 
 /**
  * What a restore says of itself to others. It is there once something is said; a store that cannot be written to is no reason
@@ -52,6 +55,26 @@ export class OwnRecord {
     const writer = this.#writer;
     if (writer === undefined) return false;
     return this.#attempt(what, () => writer.amendRecord(change, { signal: this.#parts.signal }));
+  }
+
+  /** Gives a sign of life every minute while something takes its time: what it claims lapses without. */
+  async whileAtWork<T>(work: () => Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const signs = this.#giveSigns(AbortSignal.any([this.#parts.signal, over.signal]));
+    try {
+      return await work();
+    } finally {
+      over.abort();
+      await signs;
+    }
+  }
+
+  async #giveSigns(over: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#parts.clock.sleep(SIGN_MS, over);
+      if (over.aborted) return;
+      await this.say('give a sign of life', {});
+    }
   }
 
   /** Where the signal has aborted nothing is tried. */

@@ -183,7 +183,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     if (!settings.isDrill && !own.isShown && hasSomethingOnTrial(plans, locals)) {
       await own.claim('show this restore in the repository', adoption?.claims ?? []);
     }
-    return fill(plans, { ...by, ...parts, locals });
+    return own.whileAtWork(() => fill(plans, { ...by, ...parts, locals }));
   };
   const restored =
     adoption === undefined

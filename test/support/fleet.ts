@@ -1,14 +1,19 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Random } from '../../src/base/clock.ts';
 import { Failure } from '../../src/base/failure.ts';
-import { createEpoch, repositoryKeys } from '../../src/repository/keys.ts';
+import { createEpoch, formatSnapshotName, repositoryKeys } from '../../src/repository/keys.ts';
 import { type EpochRecord, encodeRecord, type TaskSummary } from '../../src/repository/record.ts';
-import { listRepository, openRepository, type Repository } from '../../src/repository/repository.ts';
+import {
+  listRepository,
+  type NewestSnapshot,
+  openRepository,
+  type Repository,
+} from '../../src/repository/repository.ts';
 import { Adoption } from '../../src/restore/adoption.ts';
 import { describePlan, type Filled } from '../../src/restore/fill.ts';
 import { OwnRecord } from '../../src/restore/own-record.ts';
 import { restoreChosen } from '../../src/restore/passes.ts';
-import type { PlanTerms } from '../../src/restore/plan.ts';
+import type { OfferedEntry, PlanTerms } from '../../src/restore/plan.ts';
 import { takeSurvey } from '../../src/restore/survey.ts';
 import { bytesBody, type ObjectPage, type ObjectStore } from '../../src/storage/object-store.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -59,6 +64,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #pods = new Map<string, Pod>();
   readonly #renewals: Promise<void>[] = [];
+  readonly #offers = new Map<string, readonly OfferedEntry[]>();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -180,8 +186,7 @@ export class Fleet {
       ...tools,
       repository,
       survey,
-      offersOf: ({ newest }) =>
-        newest.flatMap(({ name, lives, tasks }) => tasks.map((task) => ({ ...task, ...name, lives }))),
+      offersOf: ({ newest }) => newest.flatMap((snapshot) => this.#offersIn(snapshot)),
       terms,
       settings,
       own,
@@ -191,7 +196,7 @@ export class Fleet {
       planMs ??= this.clock.monotonicMs() - startedMs;
       readsMax ??= Math.max(0, ...reads.values());
       if (plans.some(({ kind }) => kind === 'warm') && !own.isShown) await own.claim('show it', adoption.claims);
-      await this.clock.sleep(downloadMs, signal);
+      await own.whileAtWork(() => this.clock.sleep(downloadMs, signal));
       signal.throwIfAborted();
       return { tasks: plans.map(describePlan), installed: [], cleared: [] };
     });
@@ -202,6 +207,16 @@ export class Fleet {
       await this.run(instance, published, own.isShown ? { after: own.epoch } : {});
     }
     return { instance, epoch: own.epoch, tasks: warm, planMs: planMs ?? 0, readsMax: readsMax ?? 0, requests };
+  }
+
+  /** The same ones for all who see the same snapshot: hundreds of pods look at thousands of tasks. */
+  #offersIn({ name, lives, tasks }: NewestSnapshot): readonly OfferedEntry[] {
+    const key = `${formatSnapshotName(name)} ${lives}`;
+    const known = this.#offers.get(key);
+    if (known !== undefined) return known;
+    const offers = tasks.map((task) => ({ ...task, ...name, lives }));
+    this.#offers.set(key, offers);
+    return offers;
   }
 
   async #renew(instance: string): Promise<void> {
@@ -234,7 +249,9 @@ export class Fleet {
       },
       get: async (key, options) => {
         await travel('get', key, options.signal);
-        return store.get(key, options);
+        // Whole, and at once: what bodies do on their way is shown elsewhere, and here are hundreds of thousands.
+        const facts = await store.head(key, options);
+        return { ...facts, body: wholeBody(store.bytesOf(key)), [Symbol.asyncDispose]: async () => undefined };
       },
       head: async (key, options) => {
         await travel('head', key, options.signal);
@@ -306,6 +323,10 @@ export class Fleet {
   async #put(store: ObjectStore, key: string, bytes: Uint8Array): Promise<void> {
     await store.put(key, bytesBody(bytes), ALWAYS);
   }
+}
+
+async function* wholeBody(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }
 
 function onFailure(_: string, error: unknown): void {

@@ -100,7 +100,7 @@ export class SimulatedStore implements ObjectStore {
   }
 
   bytesOf(key: string): Uint8Array {
-    return Uint8Array.from(this.#existing(key).bytes);
+    return this.#existing(key).bytes.slice();
   }
 
   /** Changes an object where it lies, as rot or an intruder does: its time stays. */
@@ -205,7 +205,8 @@ export class SimulatedStore implements ObjectStore {
     const flippedAt = fault?.kind === 'flip' ? Math.floor(this.#random.fraction() * bytes.byteLength) : -1;
     const isCut = fault?.kind === 'truncate' || fault?.kind === 'stall';
     const end = isCut ? Math.min(fault.keptBytes, bytes.byteLength) : bytes.byteLength;
-    const buffer = new Uint8Array(1 + Math.floor(this.#random.fraction() * 64 * 1024));
+    const length = 1 + Math.floor(this.#random.fraction() * 64 * 1024);
+    const buffer = new Uint8Array(Math.max(1, Math.min(length, end)));
     for (let position = 0; position < end; position += buffer.byteLength) {
       const chunk = buffer.subarray(0, Math.min(buffer.byteLength, end - position));
       chunk.set(bytes.subarray(position, position + chunk.byteLength));
