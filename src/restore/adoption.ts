@@ -9,7 +9,7 @@ import type { Explanation } from '../streams/reason.ts';
 import { type Choice, type Chooser, chooseNext, explainLeft, isAnnounced, type Scene } from './choice.ts';
 import type { OwnRecord } from './own-record.ts';
 import type { OfferedEntry, PlanTerms } from './plan.ts';
-import { livesIn, type Survey, surveyAgain } from './survey.ts';
+import { forNextPlan, livesIn, type Survey, surveyAgain } from './survey.ts';
 
 export interface AdoptionParts {
   readonly repository: Repository;
@@ -62,8 +62,9 @@ export class Adoption {
   /** With what to go on, or undefined where that was all. Failures of the store are told, and end the choosing. */
   async next(): Promise<Choice | undefined> {
     try {
+      if (this.#claims.length > 0) this.#survey = forNextPlan(this.#survey);
       // Others may have come first in the meantime; its own tasks nobody takes from an instance.
-      if (this.#claims.some(({ kind }) => kind === 'adopted')) await this.#lookAgain();
+      if (this.#claims.some(({ kind }) => kind !== 'own')) await this.#lookAgain();
       const choice = await this.#settleOn();
       return choice?.isFinishing === true ? await this.#afterItsEnd(choice) : choice;
     } catch (error) {

@@ -86,7 +86,7 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
     const wants = other.claims.filter((claim) => !isFirm(claim));
     if (wants.length === 0) continue;
     const hasSome = wants.length < other.claims.length;
-    const choice = table.choose(other, { wants, share, have: 0, hasSome, mayOverfill: true });
+    const choice = table.choose(other, { wants, share, have: 0, hasSome, mayCopyMore: false, mayOverfill: true });
     if (choice !== undefined && !hasSome) table.takeAll(choice);
     else if (choice !== undefined && isAnnounced(choice, wants)) table.takeAll(choice);
   }
@@ -96,6 +96,11 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
     const tasks = kind === 'copied' ? [] : (tasksOf.get(epoch) ?? []);
     return kind === 'own' ? tasks : tasks.filter((task) => !beaten.has(task));
   });
+  const isBeatenCopy = ({ kind, epoch }: Claim): boolean =>
+    kind === 'copied' &&
+    others.some(
+      (other) => compareEpochs(other.epoch, me.epoch) < 0 && isAnnounced({ kind, epochs: [epoch] }, other.claims),
+    );
   const have = new Set([...me.present, ...standing]);
   have.delete(GLOBAL_TASK);
   for (const { epoch } of mine) table.remove(tasksOf.get(epoch) ?? []);
@@ -105,6 +110,7 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
     share,
     have: have.size,
     hasSome: have.size > 0 || mine.length > 0,
+    mayCopyMore: have.size === 0 && mine.length > 0 && mine.every(isBeatenCopy),
     mayOverfill: me.present.length === 0 && !mine.some(({ kind }) => kind === 'own'),
   });
 }
@@ -177,6 +183,8 @@ interface Wish {
   readonly share: number;
   readonly have: number;
   readonly hasSome: boolean;
+  /** Somebody else was first with all that it copied: what nobody has copied is worth a second one. */
+  readonly mayCopyMore: boolean;
   /** Whether the last epoch that it takes may go beyond the share: otherwise some would be left over. */
   readonly mayOverfill: boolean;
 }
@@ -225,7 +233,7 @@ class Table {
 
   choose(who: Pick<Chooser, 'epoch' | 'appVersion'>, wish: Wish): Choice | undefined {
     const adopted = wish.have < wish.share ? this.#chooseOrphans(who.epoch, wish) : undefined;
-    return adopted ?? (wish.hasSome ? undefined : this.#chooseCopy(who, wish));
+    return adopted ?? (wish.hasSome && !wish.mayCopyMore ? undefined : this.#chooseCopy(who, wish));
   }
 
   #chooseOrphans(chooser: string, { wants, share, have, mayOverfill }: Wish): Choice | undefined {
@@ -253,7 +261,7 @@ class Table {
     return { kind: 'adopted', epochs: [epoch], tasks, isFinishing: this.#finishing.has(epoch) };
   }
 
-  #chooseCopy(who: Pick<Chooser, 'epoch' | 'appVersion'>, { wants }: Wish): Choice | undefined {
+  #chooseCopy(who: Pick<Chooser, 'epoch' | 'appVersion'>, { wants, mayCopyMore }: Wish): Choice | undefined {
     const isOfAnother = ({ appVersion }: Original): boolean =>
       appVersion === undefined || appVersion !== who.appVersion;
     this.#originals ??= findOriginals(this.#view);
@@ -261,12 +269,18 @@ class Table {
       .filter(({ epoch }) => epoch !== who.epoch)
       .map((original) => ({ ...original, copies: this.#copiesOf(original), isAboutToGo: isOfAnother(original) }));
     const fewest = Math.min(...candidates.map(({ copies }) => copies));
+    if (mayCopyMore && fewest > 0) return undefined;
     const asGood = candidates.filter(({ copies }) => copies === fewest);
-    const announced = asGood.filter(({ epochs }) => wants.length > 0 && isAnnounced({ kind: 'copied', epochs }, wants));
+    const wanted = asGood.filter(({ epochs }) => wants.length > 0 && isAnnounced({ kind: 'copied', epochs }, wants));
+    // What somebody announced a moment ago is no copy yet, but will be.
+    const free = asGood.filter(({ epochs }) => !epochs.some((epoch) => this.#announced.has(epoch)));
+    // Where they all begin with the same one, those who lose it must not meet again at the next.
+    const places = new Map(wants.length === 0 ? [] : asGood.map(({ epoch }) => [epoch, placeOf(epoch, who.epoch)]));
     const first = firstOf(
-      announced.length > 0 ? announced : asGood,
+      [wanted, free, asGood].find((some) => some.length > 0) ?? [],
       (left, right) =>
         Number(right.isAboutToGo) - Number(left.isAboutToGo) ||
+        compareEpochs(places.get(left.epoch) ?? '', places.get(right.epoch) ?? '') ||
         right.silentMs - left.silentMs ||
         right.tasks.length - left.tasks.length ||
         compareEpochs(left.epoch, right.epoch),

@@ -58,27 +58,25 @@ export async function restoreChosen(
     wanted = new Set();
     choice = await adoption.next();
   }
-  return merge(filled, { tasks: explainLeft(adoption, filled, terms), installed: [], cleared: [] });
+  const all = merge(filled, { tasks: explainLeft(adoption, filled, terms), installed: [], cleared: [] });
+  return { ...all, tasks: [...all.tasks].sort((left, right) => compareTasks(left.task, right.task)) };
 }
 
 /** Tasks that the repository has and this pod does not take, with what speaks against each. */
 function explainLeft(adoption: Adoption, { tasks }: Filled, terms: PlanTerms): readonly RestoredTask[] {
   const done = new Set(tasks.map(({ task }) => task));
-  const plans = planRestore(
-    adoption.offers.filter(({ task }) => !done.has(task)),
-    [],
-    terms,
-  );
   const reasons = adoption.explainLeft();
-  return plans.map((plan) => {
-    const why = reasons.get(plan.task);
-    return describePlan(why === undefined ? plan : { kind: 'cold', task: plan.task, why });
-  });
+  const left = [...reasons].filter(([task]) => !done.has(task));
+  const unfit = adoption.offers.filter(({ task }) => !done.has(task) && !reasons.has(task));
+  return [
+    ...left.map(([task, why]) => describePlan({ kind: 'cold', task, why })),
+    ...planRestore(unfit, [], terms).map(describePlan),
+  ];
 }
 
 function merge(one: Filled, other: Filled): Filled {
   return {
-    tasks: [...one.tasks, ...other.tasks].sort((left, right) => compareTasks(left.task, right.task)),
+    tasks: [...one.tasks, ...other.tasks],
     installed: [...one.installed, ...other.installed],
     cleared: [...one.cleared, ...other.cleared],
   };

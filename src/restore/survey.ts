@@ -20,10 +20,24 @@ export interface Survey {
   /** Oldest epoch first. */
   readonly records: readonly LoadedRecord[];
   readonly newest: readonly NewestSnapshot[];
+  /** By epoch, what its record in `records` was read from. */
+  readonly readings: ReadonlyMap<string, Reading>;
+}
+
+interface Reading {
+  /** For this plan. */
+  readonly times: number;
+  readonly modifiedMs: number;
+  readonly storeTimeMs: number;
 }
 
 /** Some servers know the time of an object to the second only. */
 const RESOLUTION_MS = 1000;
+/**
+ * For one plan. Whoever changed its mind more often than that is taken to choose as everybody does; what that gets wrong is
+ * only waste, and hundreds of pods that start together do not read each other round after round.
+ */
+const READS_MAX = 2;
 
 /**
  * The records of a listing that may still matter, each read once. Older ones hold nothing that may be restored; of this
@@ -49,12 +63,18 @@ export async function takeSurvey(
   const records = await loadRecords(repository, recent, { signal });
   const snapshots = await newestSnapshots(repository, recent, { records, signal });
   const { storeTimeMs, recorded } = listing;
-  return { storeTimeMs, recorded, records, newest: snapshots };
+  return { storeTimeMs, recorded, records, newest: snapshots, readings: readingsOf(records) };
+}
+
+/** The same for another plan, for which everything may be read again. */
+export function forNextPlan(survey: Survey): Survey {
+  const readings = [...survey.readings].map(([epoch, reading]) => [epoch, { ...reading, times: 0 }] as const);
+  return { ...survey, readings: new Map(readings) };
 }
 
 /**
- * The same a moment later. Read are the records of those who are new, of restores that were rewritten, and of `watched`: of
- * all others it is enough to know when they last gave a sign.
+ * The same a moment later. Read are the records of those who are new, and, where they were rewritten, those of restores that
+ * are under way and of `watched`: of all others it is enough to know when they last gave a sign.
  */
 export async function surveyAgain(
   repository: Repository,
@@ -64,11 +84,11 @@ export async function surveyAgain(
   const { storeTimeMs, recorded } = await listRecords(repository, { signal });
   const known = new Map(before.records.map((loaded) => [loaded.record.epoch, loaded]));
   const isToBeRead = (epoch: string, modifiedMs: number): boolean => {
-    const loaded = known.get(epoch);
-    if (loaded === undefined) return !before.recorded.has(epoch);
-    const { role, state } = loaded.record;
-    if (role !== 'restore' || state === 'sealed') return watched.includes(epoch);
-    return modifiedMs !== loaded.modifiedMs || modifiedMs > loaded.storeTimeMs - RESOLUTION_MS;
+    const reading = before.readings.get(epoch);
+    if (reading === undefined) return !before.recorded.has(epoch);
+    const mayMatter = isUndecided(known.get(epoch)?.record) && reading.times < READS_MAX;
+    if (!mayMatter && !watched.includes(epoch)) return false;
+    return modifiedMs !== reading.modifiedMs || modifiedMs > reading.storeTimeMs - RESOLUTION_MS;
   };
   const toBeRead = new Map([...recorded].filter(([epoch, modifiedMs]) => isToBeRead(epoch, modifiedMs)));
   const read = await loadRecords(repository, { recorded: toBeRead }, { signal });
@@ -78,7 +98,25 @@ export async function surveyAgain(
     return modifiedMs === undefined ? [] : [{ record: loaded.record, modifiedMs, storeTimeMs }];
   });
   records.sort((left, right) => compareEpochs(left.record.epoch, right.record.epoch));
-  return { storeTimeMs, recorded, records, newest: newestNow(before.newest, records) };
+  const readings = new Map([...before.readings, ...readingsOf(read, before.readings)]);
+  return { storeTimeMs, recorded, records, newest: newestNow(before.newest, records), readings };
+}
+
+/** Of all others it is known what they hold, or soon will be by their documents. */
+function isUndecided(record: LoadedRecord['record'] | undefined): boolean {
+  return record?.role === 'restore' && record.state !== 'sealed';
+}
+
+function readingsOf(
+  read: readonly LoadedRecord[],
+  before: Survey['readings'] = new Map(),
+): ReadonlyMap<string, Reading> {
+  return new Map(
+    read.map(({ record: { epoch }, modifiedMs, storeTimeMs }) => {
+      const times = (before.get(epoch)?.times ?? 0) + 1;
+      return [epoch, { times, modifiedMs, storeTimeMs }];
+    }),
+  );
 }
 
 /** A record is written after the document that it speaks of. The same list where nothing changed. */
