@@ -187,7 +187,8 @@ export class Epoch implements AsyncDisposable {
     const startedMs = clock.monotonicMs();
     const requestsBefore = traffic().requests;
     const meter = createMeter(emit);
-    await this.lookAround(signal);
+    // The one round of a single snapshot comes right after its epoch looked.
+    if (this.#writer.record.role === 'run') await this.lookAround(signal);
     if (this.#withdrawals.storeTimeMs - this.#unnamedSinceMs > keepWithinMs / 2) this.#forgetUnnamed();
     const world = { ...this.#world, emit: meter.emit, signal };
     const { document, findings, result, isUnfinished, distrusted, current } = await this.#publish(order, world);

@@ -382,6 +382,17 @@ test('the state directory is the same after a snapshot, to the last stamp', asyn
   expect(await stamps()).toEqual(before);
 });
 
+test('a single snapshot asks once what others withdrew', async () => {
+  await using scenario = await Scenario.open('3.9.2-alos-closed');
+  const store = new SimulatedStore();
+  await scenario.snapshot({ store });
+  const lists = store.log.filter((request) => request.startsWith('list '));
+  expect(lists.filter((request) => /fences|damaged/.test(request))).toEqual([
+    'list orders/test/fences/',
+    'list orders/test/damaged/',
+  ]);
+});
+
 test('a snapshot of stores that keep their offsets inside tells whether they were closed, and how far they were of their inputs', async () => {
   await using scenario = await Scenario.open('4.3.1-alos-closed');
   await scenario.snapshot();
