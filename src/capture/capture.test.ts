@@ -127,7 +127,6 @@ describe('what is captured', () => {
       'stat agg/MANIFEST-000004',
       'list rocksdb/agg',
       // The same directory, with the same checkpoint?
-      'stat rocksdb/agg',
       'stat 0_0/.checkpoint',
       'stat 0_0/agg.position',
       'stat 0_0/rocksdb',
@@ -340,6 +339,19 @@ describe('while the application goes on', () => {
     });
     await using one = await captured();
     expect(one.sight.databases.map(({ path }) => path)).toEqual(['win/win.0', 'win/win.1000']);
+  });
+
+  test('D3: so does a database that is replaced while its parent keeps its time', async () => {
+    const database = makeStore();
+    utimesSync(join(task, 'rocksdb'), 1_000_000_000, 1_000_000_000);
+    files.once('before', 'hold agg/CURRENT', () => {
+      renameSync(database.directory, join(directory, 'old'));
+      new ModelDatabase(database.directory).change({ add: [{ number: 9 }] });
+      utimesSync(join(task, 'rocksdb'), 1_000_000_000, 1_000_000_000);
+    });
+    await using one = await captured();
+    expect((await imageOf(one)).live).toEqual([9]);
+    expect(files.trace.filter((line) => line === 'hold agg/CURRENT')).toHaveLength(2);
   });
 
   test('D3: a task directory into which all of the old one was moved is another one', async () => {

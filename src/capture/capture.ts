@@ -139,7 +139,7 @@ async function captureListed(
   for (const database of databases) sights.push(await database.sight());
   const stores = await readStores(listing, databases);
   const layout = layoutOf({ databases: sights });
-  const moved = await findMovement(listing, offsets.checkpoint?.facts, { databases, layout, files: tools.files });
+  const moved = await findMovement(listing, offsets.checkpoint?.facts, { layout, files: tools.files });
   if (moved !== undefined) return changing(moved);
 
   const sight: TaskSight = {
@@ -222,11 +222,8 @@ async function readOffsetFiles(
 async function findMovement(
   listing: TaskListing,
   checkpoint: FileFacts | undefined,
-  context: { readonly databases: readonly PinnedDatabase[]; readonly layout: Layout; readonly files: FileAccess },
+  context: { readonly layout: Layout; readonly files: FileAccess },
 ): Promise<string | undefined> {
-  for (const [index, database] of context.databases.entries()) {
-    if (!(await database.isInPlace())) return `${listing.databases[index]?.path ?? ''} was replaced`;
-  }
   const after = await listTask(context.files, join(listing.path, '..'), listing.task);
   if (after === undefined) return `${listing.task} is gone`;
   if (!isSameInode(after.facts, listing.facts)) return `${listing.task} was replaced`;
@@ -243,6 +240,7 @@ async function findMovement(
   return undefined;
 }
 
+/** Their directories are held, so that none comes back under the same inode number. */
 function describeDatabases(listing: TaskListing): string {
   const databases = listing.databases.map(({ path, facts }) => [path, String(facts.inode)]);
   return JSON.stringify([databases, listing.customStores]);

@@ -341,17 +341,17 @@ export const COMPLETENESS: readonly Mutation[] = [
   },
   {
     rule: 'D3',
-    without: 'the inodes of databases at the end',
-    ...CAPTURE,
-    from: "    if (!(await database.isInPlace())) return `${listing.databases[index]?.path ?? ''} was replaced`;\n",
-    to: '    if (database === undefined) return String(index);\n',
-  },
-  {
-    rule: 'D3',
     without: 'the inode of the task directory at the end',
     ...CAPTURE,
     from: '  if (!isSameInode(after.facts, listing.facts)) return `${listing.task} was replaced`;\n',
     to: '',
+  },
+  {
+    rule: 'D3',
+    without: 'the inodes of databases at the end',
+    ...CAPTURE,
+    from: '[path, String(facts.inode)]',
+    to: '[path, facts.kind]',
   },
   {
     rule: 'D3',
