@@ -56,7 +56,8 @@ export default defineConfig({
           include: ['test/cluster/**/*.test.ts'],
           globalSetup: ['test/cluster/setup.ts'],
           testTimeout: 600_000,
-          hookTimeout: 600_000,
+          // What judges manifests is built here as well, where it never was.
+          hookTimeout: 1_500_000,
           fileParallelism: false,
         },
       },

@@ -122,11 +122,12 @@ else
   done < /proc/self/cgroup
 fi
 
-(
-  for cgroup in "${cgroups[@]}"; do echo "$BASHPID" > "$cgroup/cgroup.procs"; done
-  exec setsid setpriv --pdeathsig KILL \
-    unshare --mount --net --pid --fork --kill-child --cgroup --uts --ipc --mount-proc bash "$kit/init.sh" "$directory"
-) > "$directory/log/init.log" 2>&1 < /dev/null &
+# The first process enters the cgroups by itself, and calls them its root then: what started it must not stay in them, for
+# version 2 hands no controllers down from where processes are.
+printf '%s\n' "${cgroups[@]}" > "$directory/cgroups"
+enter='while read -r cgroup; do echo 0 > "$cgroup/cgroup.procs"; done < "$1/cgroups"; exec unshare --cgroup bash "$0" "$1"'
+setsid setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --uts --ipc --mount-proc \
+  bash -c "$enter" "$kit/init.sh" "$directory" > "$directory/log/init.log" 2>&1 < /dev/null &
 outer=$!
 
 lost() {
