@@ -4,8 +4,8 @@ import type { Clock } from '../base/clock.ts';
 export class Wake {
   #called = new AbortController();
 
-  /** Ends the rest, or the next one before it begins. */
-  readonly call = (): void => this.#called.abort();
+  /** Ends the rest, or the next one before it begins. With a reason: without one Node makes an exception and its stack. */
+  readonly call = (): void => this.#called.abort('called');
 
   async rest(ms: number, clock: Clock): Promise<void> {
     await clock.sleep(Math.max(0, ms), this.#called.signal);
