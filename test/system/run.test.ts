@@ -1,36 +1,14 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { holdLock } from '../support/held-lock.ts';
 import { Scenario } from '../support/scenario.ts';
 import { Sidecar } from '../support/sidecar.ts';
 import { warmstate } from '../support/warmstate.ts';
 
 const CLOSED = '3.9.2-alos-closed';
-const HOLDER = resolve(import.meta.dirname, '../support/bin/hold-lock.ts');
 /** Longer than a turn of the loop takes on a busy machine. */
 const A_WHILE_MS = 3000;
-
-interface Holder extends AsyncDisposable {
-  release(): Promise<void>;
-}
-
-/** An application, as far as its lock tells. */
-async function holdLock(scenario: Scenario): Promise<Holder> {
-  const path = join(scenario.applicationDirectory, '.lock');
-  await writeFile(path, '', { flag: 'a' });
-  const child = spawn(process.execPath, [HOLDER, path], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const [said] = await once(child.stdout, 'data');
-  if (String(said) !== 'held\n') throw new Error(`the lock was ${said}`);
-  const exited = once(child, 'exit');
-  const release = async (): Promise<void> => {
-    child.stdin.end();
-    await exited;
-  };
-  return { release, [Symbol.asyncDispose]: release };
-}
 
 async function newestRecord(scenario: Scenario): Promise<{ readonly state: string; readonly newest?: number }> {
   const [path = ''] = (await scenario.objects('records')).slice(-1);
@@ -43,7 +21,7 @@ function published(sidecar: Sidecar, trigger: string): Promise<unknown> {
 
 test('SIGTERM waits for the application, a second one changes nothing, and the end is exit 0 with everything stored', async () => {
   await using scenario = await Scenario.open(CLOSED);
-  await using application = await holdLock(scenario);
+  await using application = await holdLock(scenario.applicationDirectory);
   await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
   await published(sidecar, 'interval');
   sidecar.signal('SIGTERM');
@@ -67,7 +45,7 @@ test('SIGTERM waits for the application, a second one changes nothing, and the e
 
 test('SIGINT twice, from somebody who waits at a terminal, ends it at once', async () => {
   await using scenario = await Scenario.open(CLOSED);
-  await using application = await holdLock(scenario);
+  await using application = await holdLock(scenario.applicationDirectory);
   await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
   await published(sidecar, 'interval');
   sidecar.signal('SIGINT');
@@ -81,7 +59,7 @@ test('SIGINT twice, from somebody who waits at a terminal, ends it at once', asy
 
 test('a new checkpoint is seen by the watch, and an application that dies is followed by a snapshot', async () => {
   await using scenario = await Scenario.open(CLOSED);
-  await using first = await holdLock(scenario);
+  await using first = await holdLock(scenario.applicationDirectory);
   await using sidecar = Sidecar.start([...scenario.flags, '--interval', '1h']);
   await published(sidecar, 'interval');
   await scenario.moveOffsets('0_0', 7);
@@ -93,7 +71,7 @@ test('a new checkpoint is seen by the watch, and an application that dies is fol
   await sidecar.until('it is stored', async () =>
     (await sidecar.metric('warmstate_task_pending{task="0_0"}')) === 0 ? true : undefined,
   );
-  await using second = await holdLock(scenario);
+  await using second = await holdLock(scenario.applicationDirectory);
   await sidecar.logged('application-started');
   await second.release();
 });
