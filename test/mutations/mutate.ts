@@ -43,7 +43,8 @@ async function run(mutations: readonly Mutation[]): Promise<readonly Finding[]> 
   for (let job = 0; job < jobs; job++) idle.push(held.use(await MutantTree.copy(interrupted.signal)));
   const [first] = idle;
   if (first !== undefined) await assertPassing(first, mutations);
-  return mapBounded(mutations, { limit: jobs, signal: interrupted.signal }, async (mutation) => {
+  // Awaited here: the trees go when this function is left.
+  const found = await mapBounded(mutations, { limit: jobs, signal: interrupted.signal }, async (mutation) => {
     const tree = idle.pop();
     if (tree === undefined) throw new Error('bug: there are more jobs than trees');
     const startedMs = performance.now();
@@ -53,6 +54,7 @@ async function run(mutations: readonly Mutation[]): Promise<readonly Finding[]> 
     print(describeFinding(finding));
     return finding;
   });
+  return found;
 }
 
 /** As they are, the tests that are to notice say nothing. */
