@@ -152,7 +152,7 @@ export function nameOf(object: Tree): string {
   return textAt(object, 'metadata', 'name') ?? '';
 }
 
-function uidOf(object: Tree): string {
+export function uidOf(object: Tree): string {
   return textAt(object, 'metadata', 'uid') ?? '';
 }
 
@@ -162,6 +162,13 @@ export async function killContainer(cluster: Cluster, pod: Tree, container: stri
   await cluster.inside('ctr', '-n', 'k8s.io', 'tasks', 'kill', '-s', 'SIGKILL', id);
 }
 
+/** What holds the pod's network: without it the kubelet starts the pod anew, on the same volumes. */
+export async function killSandbox(cluster: Cluster, pod: Tree): Promise<void> {
+  const filter = `labels."io.cri-containerd.kind"==sandbox,labels."io.kubernetes.pod.uid"==${uidOf(pod)}`;
+  const ids = await cluster.inside('ctr', '-n', 'k8s.io', 'containers', 'list', '-q', filter);
+  await cluster.inside('ctr', '-n', 'k8s.io', 'tasks', 'kill', '-s', 'SIGKILL', ids.trim());
+}
+
 /** The summary, then the JSON. */
 function restoreIn(message: string): PrintedRestore | undefined {
   const json = message.split('\n').find((line) => line.startsWith('{'));
@@ -169,7 +176,7 @@ function restoreIn(message: string): PrintedRestore | undefined {
 }
 
 /** With other pods. */
-function withPod(manifest: Tree, change: (spec: Tree) => Tree): Tree {
+export function withPod(manifest: Tree, change: (spec: Tree) => Tree): Tree {
   const spec = treeAt(manifest, 'spec');
   const template = treeAt(spec, 'template');
   return { ...manifest, spec: { ...spec, template: { ...template, spec: change(treeAt(template, 'spec')) } } };

@@ -18,10 +18,11 @@ const PATIENCE_MS = 180_000;
 
 /** The cluster of this run, by kubectl. A test makes its things in a namespace of its own. */
 export class Cluster {
-  readonly #directory: string;
+  /** What it writes lies below it, volumes and logs of pods too. */
+  readonly directory: string;
 
   private constructor(directory: string) {
-    this.#directory = directory;
+    this.directory = directory;
   }
 
   /** Without a directory the one of this run. */
@@ -31,7 +32,7 @@ export class Cluster {
 
   /** A command in the node: its network reaches pods, its `ctr -n k8s.io` their containers. */
   async inside(...command: readonly string[]): Promise<string> {
-    return (await runInside(this.#directory, command)).stdout;
+    return (await runInside(this.directory, command)).stdout;
   }
 
   async kubectl(...args: readonly string[]): Promise<string> {
@@ -40,7 +41,7 @@ export class Cluster {
 
   /** What it writes to its standard output, until it ends or is killed. */
   follow(...args: readonly string[]): ReturnType<typeof spawnInside> {
-    return spawnInside(this.#directory, ['kubectl', ...args]);
+    return spawnInside(this.directory, ['kubectl', ...args]);
   }
 
   /** What the API server answers at a path, such as `/api/v1/namespaces/N/pods/P:PORT/proxy/metrics`. */
@@ -51,14 +52,14 @@ export class Cluster {
   /** Applies a stream of documents; the warnings of the API server, one a line. */
   async apply(stream: string, ...options: readonly string[]): Promise<readonly string[]> {
     const command = ['kubectl', 'apply', '--validate=strict', '-f', '-', ...options];
-    const { stderr } = await runInside(this.#directory, command, stream);
+    const { stderr } = await runInside(this.directory, command, stream);
     return stderr.split('\n').filter((line) => line.startsWith('Warning:'));
   }
 
   /** What the API server makes of an object. */
   async create(object: Tree, ...options: readonly string[]): Promise<Tree> {
     const command = ['kubectl', 'create', '--validate=strict', '-o', 'json', '-f', '-', ...options];
-    return JSON.parse((await runInside(this.#directory, command, JSON.stringify(object))).stdout);
+    return JSON.parse((await runInside(this.directory, command, JSON.stringify(object))).stdout);
   }
 
   async get(kind: string, name: string, ...options: readonly string[]): Promise<Tree> {

@@ -49,9 +49,10 @@ export async function exportImage(name: string): Promise<string> {
   await buildImage();
   const unfinished = `${archive}.${process.pid}`;
   await buildah(['push', '--quiet', IMAGE, `docker-archive:${unfinished}:${name}`]);
-  const old = (await readdir(CACHE_DIRECTORY)).filter((each) => each.endsWith('.tar'));
+  const archives = (await readdir(CACHE_DIRECTORY)).filter((each) => each.endsWith('.tar'));
   await rename(unfinished, archive);
-  for (const each of old) await rm(join(CACHE_DIRECTORY, each));
+  // Another run may have made the same meanwhile.
+  for (const each of archives) if (!archive.endsWith(each)) await rm(join(CACHE_DIRECTORY, each), { force: true });
   return archive;
 }
 
