@@ -50,6 +50,15 @@ describe('what is remembered of a directory', () => {
     expect(recallTask({ base, report: { ...report, taints } }, sight)).toBeUndefined();
   });
 
+  test('is no taint of one that took the place and the inode number of a tainted one', () => {
+    const taints = [{ task: sight.task, device, inode, birthtimeNs: birthtimeNs - 1n }];
+    expect(recallTask({ base: undefined, report: { ...report, taints } }, sight)).toBeUndefined();
+    const remounted = [{ task: sight.task, device: 99n, inode, birthtimeNs }];
+    expect(verdict(sight, recallTask({ base: undefined, report: { ...report, taints: remounted } }, sight))).toBe(
+      'unclean_restart',
+    );
+  });
+
   test('is the taint of one that a restore left as it was (Q6)', () => {
     const recollection = { base: undefined, report: { ...report, taints: [{ task: sight.task, device, inode }] } };
     expect(verdict(sight, recallTask(recollection, sight))).toBe('unclean_restart');

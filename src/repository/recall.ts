@@ -105,7 +105,9 @@ export function isAbout(memory: TaskMemory, { facts }: TaskSight): boolean {
 /** The report lies on the volume that it is about; what an earlier life noted may have been about another one. */
 function isTainted({ report, taints = [] }: Recollection, task: string, of: DirectoryIdentity): boolean {
   const isNoted = taints.some((one) => one.task === task && isOf(one, of));
-  return isNoted || (report?.taints.some((one) => one.task === task && one.inode === of.inode) ?? false);
+  return (
+    isNoted || (report?.taints.some((one) => one.task === task && isOf({ ...one, device: of.device }, of)) ?? false)
+  );
 }
 
 function isOf({ device, inode, birthtimeNs }: Taint, directory: DirectoryIdentity): boolean {

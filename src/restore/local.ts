@@ -178,8 +178,8 @@ function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1])
 function findTaint(sight: TaskSight, { memory }: Judgement): Taint | undefined {
   const hasWrites = sight.databases.some(({ tables, greatestSequence }) => tables.length > 0 || greatestSequence > 0n);
   const willBeTainted = sight.task !== GLOBAL_TASK && !memory.passed && hasWrites;
-  const { device, inode } = sight.facts;
-  return memory.tainted || willBeTainted ? { task: sight.task, device, inode } : undefined;
+  const { device, inode, birthtimeNs } = sight.facts;
+  return memory.tainted || willBeTainted ? { task: sight.task, device, inode, birthtimeNs } : undefined;
 }
 
 function sizeOf(capture: Capture): number {
