@@ -1,8 +1,8 @@
 import { type ZstdOptions, zstdDecompressSync } from 'node:zlib';
 import { systemErrorCode } from './failure.ts';
 
-/** Up to here a thread of Node's pool is not worth its way there and back. */
-export const SMALL_BYTES_MAX = 32 * 1024;
+/** Up to here a thread of Node's pool is not worth its way there and back: half a millisecond's work. */
+export const SMALL_BYTES_MAX = 256 * 1024;
 
 export interface Unpacked {
   readonly content: Buffer;

@@ -50,7 +50,8 @@ export async function* decompress(source: AsyncIterable<Uint8Array>, what: strin
   const { bytes, rest } = await takeBeginning(source);
   const here = rest === undefined ? unpackHere(bytes, what) : undefined;
   if (here !== undefined) {
-    yield here;
+    for (let position = 0; position < here.byteLength; position += UNPACKED_CHUNK_BYTES)
+      yield here.subarray(position, position + UNPACKED_CHUNK_BYTES);
     return;
   }
   const engine = createZstdDecompress({ chunkSize: UNPACKED_CHUNK_BYTES, params: WINDOW_LIMIT });
@@ -127,10 +128,13 @@ async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-/** Undefined where it unpacks to more than a chunk, as a bomb does. */
+/** What small frames unpack to may lie in memory as a whole. */
+const UNPACKED_HERE_BYTES_MAX = 4 * UNPACKED_CHUNK_BYTES;
+
+/** Undefined where it unpacks to more than that, as a bomb does. */
 function unpackHere(bytes: Buffer, what: string): Buffer | undefined {
   try {
-    const unpacked = unpackSmall(bytes, { maxOutputLength: UNPACKED_CHUNK_BYTES, params: WINDOW_LIMIT });
+    const unpacked = unpackSmall(bytes, { maxOutputLength: UNPACKED_HERE_BYTES_MAX, params: WINDOW_LIMIT });
     if (unpacked !== undefined && unpacked.packedBytes < bytes.byteLength) throw new Error('bytes follow its end');
     return unpacked?.content;
   } catch (error) {
