@@ -1,0 +1,175 @@
+import { best } from '../../../src/repository/best.ts';
+import { type Entry, filesOfEntry } from '../../../src/repository/document.ts';
+import { formatSnapshotName } from '../../../src/repository/keys.ts';
+import type { Cluster } from './cluster.ts';
+import { partitionOf, topicOf } from './cluster.ts';
+import type { TableContents } from './database.ts';
+import { mergeTables } from './database.ts';
+import type { RepositoryWatch } from './repository-watch.ts';
+
+/** An entry that a restore may choose, as things stand. */
+export interface Offered {
+  readonly entry: Entry;
+  /** Whether its writer stands by it: what it believes to have failed is promised to nobody. */
+  readonly isPromised: boolean;
+  readonly epoch: string;
+  readonly n: number;
+}
+
+/** What was offered once, and is to be offered, or better, until it is too old. */
+interface Promised extends Offered {
+  readonly history: number;
+  readonly stores: string;
+}
+
+export interface View {
+  readonly cluster: Cluster;
+  readonly watch: RepositoryWatch;
+  readonly contents: TableContents;
+  readonly nowMs: number;
+  /** The least of all pods: what is older than that for one of them is promised to nobody. */
+  readonly maxAgeMs: number;
+}
+
+/** Looks at all that is offered, whenever that may have changed. Each of its findings is a sentence about what went wrong. */
+export class Invariants {
+  /** By what decides it; the hour because deletions are forgotten with time. */
+  readonly #judged = new Map<string, string | undefined>();
+  #promises: readonly Promised[] = [];
+
+  /** The first thing that must not be, or undefined. */
+  find(view: View): string | undefined {
+    const offered = listOffered(view);
+    return (
+      view.watch.faults[0] ??
+      named('no object goes that a document needs', view.watch.findDangling()) ??
+      named('what is offered is true', this.#findUntrue(offered, view)) ??
+      named('nothing hides a better one', findHidden(offered, view)) ??
+      named('nothing offered disappears before its time', this.#findLost(offered, view))
+    );
+  }
+
+  /** Those of a history that is over, or of a topology that is. */
+  forget(): void {
+    this.#promises = [];
+  }
+
+  #findUntrue(offered: readonly Offered[], view: View): string | undefined {
+    for (const { entry, epoch, n } of offered) {
+      const { task, capturedBy, quality } = entry;
+      const history = view.cluster.changelogsOf(task)[0]?.history ?? 0;
+      const key = [task, capturedBy, quality, history, entry.stateTimeMs, Math.floor(view.nowMs / 3_600_000)].join(' ');
+      if (!this.#judged.has(key)) this.#judged.set(key, findFault(entry, view));
+      const fault = this.#judged.get(key);
+      if (fault !== undefined)
+        return `${task} of ${formatSnapshotName({ epoch, n })}, captured by ${capturedBy}: ${fault}`;
+    }
+    return undefined;
+  }
+
+  #findLost(offered: readonly Offered[], view: View): string | undefined {
+    const { cluster, watch, nowMs } = view;
+    const stores = cluster.stores.map(({ name }) => name).join();
+    const standing = this.#promises.filter(
+      ({ entry, epoch, n, ...promise }) =>
+        nowMs - entry.stateTimeMs <= view.maxAgeMs &&
+        promise.stores === stores &&
+        promise.history === cluster.changelogsOf(entry.task)[0]?.history &&
+        !watch.isWithdrawn(entry, { epoch, n }) &&
+        filesOfEntry(entry).every(({ objects }) => objects.every(({ key }) => !watch.expired.has(key))),
+    );
+    const lost = standing.find(
+      ({ entry }) => !offered.some((other) => other.entry.task === entry.task && isAtLeastAsFar(other.entry, entry)),
+    );
+    const now = offered.map((one) => ({
+      ...one,
+      stores,
+      history: cluster.changelogsOf(one.entry.task)[0]?.history ?? 0,
+    }));
+    const old = standing.filter(
+      ({ entry }) =>
+        !now.some(
+          (other) =>
+            other.entry.task === entry.task &&
+            isAtLeastAsFar(other.entry, entry) &&
+            other.entry.stateTimeMs >= entry.stateTimeMs,
+        ),
+    );
+    this.#promises = [...old, ...now.filter(({ isPromised }) => isPromised)];
+    if (lost === undefined) return undefined;
+    const { entry, epoch, n } = lost;
+    return `${entry.task} at ${describeOffsets(entry)} of ${formatSnapshotName({ epoch, n })} is offered no more, nor is anything as far`;
+  }
+}
+
+/** By an independent reading of docs/format.md: what lies in the newest documents, young enough and not withdrawn. */
+export function listOffered({
+  watch,
+  nowMs,
+  maxAgeMs,
+}: Pick<View, 'watch' | 'nowMs' | 'maxAgeMs'>): readonly Offered[] {
+  return watch
+    .newest()
+    .flatMap(({ key, document: { entries, epoch, n } }) =>
+      entries
+        .filter((entry) => nowMs - entry.stateTimeMs <= maxAgeMs && !watch.isWithdrawn(entry, { epoch, n }))
+        .map((entry) => ({ entry, epoch, n, isPromised: watch.isAcknowledged(key) })),
+    );
+}
+
+/** What is wrong with the state that an entry restores to. */
+function findFault(
+  entry: Entry,
+  { cluster, contents, nowMs }: Pick<View, 'cluster' | 'contents' | 'nowMs'>,
+): string | undefined {
+  if (entry.quality === 'live' && cluster.isExactlyOnce) return 'it is live, and the application is exactly-once';
+  for (const store of cluster.stores) {
+    const offset = entry.offsets.get(`${topicOf(store.name)}-${partitionOf(entry.task)}`);
+    const stored = entry.stores.find(({ name }) => name === store.name);
+    if (offset === undefined) {
+      if (stored !== undefined) return `${store.name} has no offset`;
+      continue;
+    }
+    if (stored === undefined) return `${store.name} has an offset and no files`;
+    const tables = stored.files.map(({ sha256 }) => contents.withHash(sha256) ?? []);
+    const claim = { offset: Number(offset), isExact: entry.quality === 'clean', nowMs };
+    const fault = cluster.changelog(entry.task, store.name).findFault(mergeTables(tables), claim);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}
+
+/** What a restore would choose is behind nothing else that is offered, but for a living owner's word (see `best`). */
+function findHidden(offered: readonly Offered[], { nowMs, maxAgeMs }: View): string | undefined {
+  for (const [task, ofTask] of Map.groupBy(offered, ({ entry }) => entry.task)) {
+    const offers = ofTask.map((one) => ({ ...one.entry, ...one, lives: true }));
+    const chosen = best(offers, {
+      nowMs,
+      maxAgeMs,
+      guarantee: 'at_least_once',
+      layoutMax: 'column-family',
+      objection: () => undefined,
+    });
+    const better = offers.find(
+      (one) =>
+        chosen !== undefined &&
+        one.offsets.size === chosen.offsets.size &&
+        isAtLeastAsFar(one.entry, chosen.entry) &&
+        !isAtLeastAsFar(chosen.entry, one.entry),
+    );
+    if (better !== undefined) return `${task} at ${describeOffsets(better.entry)} is passed over for ${chosen?.epoch}`;
+  }
+  return undefined;
+}
+
+function isAtLeastAsFar(one: Entry, other: Entry): boolean {
+  return [...other.offsets].every(([changelog, offset]) => (one.offsets.get(changelog) ?? -1n) >= offset);
+}
+
+function describeOffsets({ offsets }: Entry): string {
+  return [...offsets].map(([changelog, offset]) => `${changelog}:${offset}`).join(' ');
+}
+
+export function named(invariant: string, finding: string | undefined): string | undefined {
+  return finding === undefined ? undefined : `${invariant}: ${finding}`;
+}

@@ -1,0 +1,301 @@
+import { join } from 'node:path';
+import { decodeCheckpoint } from '../../../src/streams/checkpoint-file.ts';
+import type { MemoryDisk } from '../memory-disk.ts';
+import type { Chance } from './chance.ts';
+import type { Change, Changelog } from './changelog.ts';
+import { APPLICATION, type Cluster, partitionOf, type StoreShape, topicOf } from './cluster.ts';
+import { mergeTables, readDatabase, SimulatedDatabase, type TableContents } from './database.ts';
+
+export const STATE_DIR = '/state';
+const APPLICATION_DIRECTORY = join(STATE_DIR, APPLICATION);
+
+/** What an application does to one of its tasks, besides opening and closing it. */
+export const TASK_EVENTS = [
+  'write',
+  'flush',
+  'checkpoint',
+  'commit',
+  'abort',
+  'compact',
+  'roll',
+  'wipe-store',
+] as const;
+export type TaskEvent = (typeof TASK_EVENTS)[number];
+
+interface AppWorld {
+  readonly disk: MemoryDisk;
+  readonly cluster: Cluster;
+  readonly contents: TableContents;
+  readonly chance: Chance;
+  readonly nowMs: () => number;
+}
+
+/**
+ * A Kafka Streams application of the file layout, as its disk sees it. At-least-once it flushes and writes checkpoints while it
+ * runs; exactly-once it takes the checkpoint away when it opens a task and writes it when it closes it, and begins a task
+ * anew that has none.
+ */
+export class ModelApp {
+  readonly #world: AppWorld;
+  readonly #tasks = new Map<string, ModelTask>();
+
+  constructor(world: AppWorld) {
+    this.#world = world;
+    world.disk.makeDirectory(APPLICATION_DIRECTORY);
+  }
+
+  get tasks(): readonly string[] {
+    return [...this.#tasks.keys()];
+  }
+
+  /** What is wrong with what lay there, if anything is; then the task begins anew. */
+  open(task: string): string | undefined {
+    const opened = new ModelTask(task, this.#world);
+    this.#tasks.set(task, opened);
+    return opened.fault;
+  }
+
+  do(task: string, event: TaskEvent): void {
+    this.#tasks.get(task)?.do(event);
+  }
+
+  /** What the last checkpoint says, where it covers everything. */
+  checkpointOf(task: string): ReadonlyMap<string, number> | undefined {
+    return this.#tasks.get(task)?.checkpointed;
+  }
+
+  close(task: string): void {
+    this.#tasks.get(task)?.close();
+    this.#tasks.delete(task);
+  }
+
+  crash(): void {
+    for (const task of this.#tasks.values()) task.abandon();
+    this.#tasks.clear();
+  }
+}
+
+class ModelTask {
+  readonly #task: string;
+  readonly #world: AppWorld;
+  readonly #path: string;
+  readonly fault: string | undefined;
+  #databases = new Map<string, SimulatedDatabase>();
+  readonly #applied = new Map<string, number>();
+  checkpointed: ReadonlyMap<string, number> | undefined;
+
+  constructor(task: string, world: AppWorld) {
+    this.#task = task;
+    this.#world = world;
+    this.#path = taskPath(task);
+    this.fault = findLocalFault(task, world);
+    this.#open(this.fault === undefined);
+  }
+
+  do(event: TaskEvent): void {
+    const { chance, cluster } = this.#world;
+    const databases = [...this.#databases.values()];
+    switch (event) {
+      case 'write':
+        for (let left = 1 + chance.below(4); left > 0; left--) this.#write();
+        return;
+      case 'flush':
+        for (const database of databases) if (chance.happens(0.7)) this.#flush(database);
+        return;
+      case 'checkpoint':
+        if (!cluster.isExactlyOnce) this.#checkpoint();
+        return;
+      case 'commit':
+        for (const changelog of this.#changelogs) changelog.commit();
+        return;
+      case 'abort':
+        if (!this.#changelogs.some(({ hasOpen }) => hasOpen)) return;
+        for (const changelog of this.#changelogs) changelog.abort();
+        this.#world.disk.removeTree(this.#path);
+        return this.#open(false);
+      case 'compact':
+        chance.pick(databases)?.compact();
+        return;
+      case 'roll':
+        chance.pick(databases)?.rollManifest();
+        return;
+      case 'wipe-store':
+        return this.#wipeStore();
+    }
+  }
+
+  close(): void {
+    for (const changelog of this.#changelogs) changelog.commit();
+    this.#checkpoint();
+  }
+
+  abandon(): void {
+    for (const changelog of this.#changelogs) changelog.abort();
+  }
+
+  get #changelogs(): readonly Changelog[] {
+    return this.#world.cluster.changelogsOf(this.#task);
+  }
+
+  #open(hasState: boolean): void {
+    const { disk, cluster } = this.#world;
+    const offsets = hasState ? readOffsets(this.#task, disk) : undefined;
+    if (offsets === undefined) disk.removeTree(this.#path);
+    disk.makeDirectory(this.#path);
+    if (cluster.isExactlyOnce && offsets !== undefined) disk.unlink(join(this.#path, '.checkpoint'));
+    this.#databases = new Map();
+    this.#applied.clear();
+    this.checkpointed = undefined;
+    for (const store of cluster.stores) this.#openStore(store, offsets?.get(topicOf(store.name)));
+  }
+
+  #openStore(store: StoreShape, offset: number | undefined): void {
+    const { disk, cluster, nowMs } = this.#world;
+    const changelog = cluster.changelog(this.#task, store.name);
+    const parent = join(this.#path, store.kind === 'plain' ? 'rocksdb' : store.name);
+    disk.makeDirectory(parent);
+    // What lies there without an offset is none of it.
+    if (offset === undefined)
+      for (const path of databasesOf(disk, this.#path, store)) disk.removeTree(join(this.#path, path));
+    if (store.kind === 'plain') this.#database(store, 0);
+    for (const path of databasesOf(disk, this.#path, store)) {
+      const segment = segmentOf(path);
+      if (changelog.isKept(segment)) this.#database(store, segment);
+      else disk.removeTree(join(this.#path, path));
+    }
+    this.#applied.set(store.name, offset ?? -1);
+    for (const change of changelog.after(offset ?? -1, nowMs())) this.#put(store, change);
+  }
+
+  #database(store: StoreShape, segment: number): SimulatedDatabase {
+    const path = databasePath(store, segment);
+    const known = this.#databases.get(path);
+    if (known !== undefined) return known;
+    const { disk, contents } = this.#world;
+    const made = new SimulatedDatabase(disk, join(this.#path, path), { contents, hasUids: store.name !== 'old' });
+    this.#databases.set(path, made);
+    return made;
+  }
+
+  #put(store: StoreShape, change: Change): void {
+    this.#database(store, change.segment).put(change);
+    this.#applied.set(store.name, change.offset);
+    if (store.kind === 'segmented') this.#expire(store);
+  }
+
+  #write(): void {
+    const { chance, cluster, nowMs } = this.#world;
+    const store = chance.pick(cluster.stores);
+    if (store === undefined) return;
+    const changelog = cluster.changelog(this.#task, store.name);
+    const segment =
+      store.kind === 'plain' ? 0 : Math.max(1, changelog.newestSegment + (chance.happens(0.15) ? 1 : -chance.below(2)));
+    const key = store.kind === 'plain' ? `k${chance.below(6)}` : `w${segment}k${chance.below(3)}`;
+    const value = chance.happens(0.25) ? undefined : cluster.nextValue();
+    const change = changelog.append({ key, segment, value, atMs: nowMs() });
+    if (!cluster.isExactlyOnce) changelog.commit();
+    this.#put(store, change);
+  }
+
+  #flush(database: SimulatedDatabase): void {
+    database.flush({ isLarge: false });
+  }
+
+  #checkpoint(): void {
+    const { disk } = this.#world;
+    for (const database of this.#databases.values()) this.#flush(database);
+    const lines = [...this.#applied]
+      .filter(([, offset]) => offset >= 0)
+      .map(([store, offset]) => `${topicOf(store)} ${partitionOf(this.#task)} ${offset}\n`);
+    const path = join(this.#path, '.checkpoint');
+    disk.write(`${path}.tmp`, Buffer.from(`0\n${lines.length}\n${lines.join('')}`));
+    disk.rename(`${path}.tmp`, path);
+    this.checkpointed = new Map(this.#applied);
+  }
+
+  /** One store begins anew under the checkpoint of the old one, and is filled again. */
+  #wipeStore(): void {
+    const { chance, cluster, disk } = this.#world;
+    const store = chance.pick(cluster.stores.filter(({ kind }) => kind === 'plain'));
+    if (store === undefined || cluster.isExactlyOnce) return;
+    const path = databasePath(store, 0);
+    disk.removeTree(join(this.#path, path));
+    this.#databases.delete(path);
+    this.#openStore(store, undefined);
+    this.checkpointed = undefined;
+  }
+
+  #expire(store: StoreShape): void {
+    const { disk, cluster } = this.#world;
+    const changelog = cluster.changelog(this.#task, store.name);
+    for (const path of databasesOf(disk, this.#path, store)) {
+      if (changelog.isKept(segmentOf(path))) continue;
+      this.#databases.delete(path);
+      disk.removeTree(join(this.#path, path));
+    }
+  }
+}
+
+export function taskPath(task: string): string {
+  return join(APPLICATION_DIRECTORY, task);
+}
+
+/** What its checkpoint says; undefined where there is none. */
+export function readOffsets(
+  task: string,
+  disk: MemoryDisk,
+  directory = taskPath(task),
+): ReadonlyMap<string, number> | undefined {
+  const bytes = disk.read(join(directory, '.checkpoint'));
+  if (bytes === undefined) return undefined;
+  return new Map(
+    [...decodeCheckpoint(bytes).offsets].map(([key, offset]) => [key.slice(0, key.lastIndexOf('-')), Number(offset)]),
+  );
+}
+
+/** What would go wrong with an application that goes on from what lies there, or undefined; nothing there is nothing wrong. */
+export function findLocalFault(
+  task: string,
+  { disk, cluster, contents, nowMs }: Pick<AppWorld, 'disk' | 'cluster' | 'contents' | 'nowMs'>,
+): string | undefined {
+  const directory = taskPath(task);
+  const offsets = readOffsets(task, disk);
+  if (offsets === undefined) return undefined;
+  try {
+    for (const store of cluster.stores) {
+      const offset = offsets.get(topicOf(store.name));
+      if (offset === undefined) continue;
+      const tables = databasesOf(disk, directory, store).flatMap((path) => {
+        const found = readDatabase(disk, join(directory, path), contents);
+        return found?.tables.map(({ changes }) => changes) ?? [];
+      });
+      const claim = { offset, isExact: cluster.isExactlyOnce, nowMs: nowMs() };
+      const fault = cluster.changelog(task, store.name).findFault(mergeTables(tables), claim);
+      if (fault !== undefined) return `${task}: ${fault}`;
+    }
+  } catch (error) {
+    return `${task}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return undefined;
+}
+
+function databasesOf(disk: MemoryDisk, directory: string, store: StoreShape): readonly string[] {
+  if (store.kind === 'plain')
+    return exists(disk, join(directory, databasePath(store, 0))) ? [databasePath(store, 0)] : [];
+  const parent = join(directory, store.name);
+  return exists(disk, parent) ? disk.entries(parent, 'listed').map(({ name }) => `${store.name}/${name}`) : [];
+}
+
+const SEGMENT_MS = 3_600_000;
+
+function databasePath(store: StoreShape, segment: number): string {
+  return store.kind === 'plain' ? `rocksdb/${store.name}` : `${store.name}/${store.name}.${segment * SEGMENT_MS}`;
+}
+
+function segmentOf(path: string): number {
+  return path.startsWith('rocksdb/') ? 0 : Number(path.slice(path.lastIndexOf('.') + 1)) / SEGMENT_MS;
+}
+
+export function exists(disk: MemoryDisk, path: string): boolean {
+  return disk.mtimeNs(path) !== undefined;
+}

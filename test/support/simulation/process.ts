@@ -1,0 +1,181 @@
+import type { Clock } from '../../../src/base/clock.ts';
+import type { FileAccess, HeldPath } from '../../../src/base/file-access.ts';
+import type { DiskOperations } from '../../../src/restore/disk.ts';
+import type { WorldClock } from './world-clock.ts';
+
+/** What never comes back: a call of a process that was killed. */
+const NEVER = new Promise<never>(() => {});
+
+interface Ambush {
+  callsLeft: number;
+  readonly act: () => void;
+}
+
+/**
+ * One process of ours, as what it calls sees it. Before and after each call it may be frozen or killed, or the world may change:
+ * a frozen one waits there until it is thawed, a killed one for ever.
+ */
+export class SimulatedProcess {
+  readonly name: string;
+  readonly #world: WorldClock;
+  /** What its machine's wall clock is ahead of the right one. */
+  readonly #skewMs: () => number;
+  #isDead = false;
+  #thaw: PromiseWithResolvers<void> | undefined;
+  #frozenAtMs = 0;
+  /** How long its machine was suspended: steady clocks stand still then. */
+  #suspendedMs = 0;
+  #isSuspended = false;
+  #ambush: Ambush | undefined;
+
+  constructor(name: string, world: WorldClock, skewMs: () => number) {
+    this.name = name;
+    this.#world = world;
+    this.#skewMs = skewMs;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  get isFrozen(): boolean {
+    return this.#thaw !== undefined;
+  }
+
+  readonly clock: Clock = {
+    nowMs: () => this.#world.nowMs + this.#skewMs(),
+    monotonicMs: () => this.#steadyMs(),
+    sleep: (ms, signal) => this.#sleep(ms, signal),
+  };
+
+  kill(): void {
+    this.#isDead = true;
+    this.#thaw?.resolve();
+  }
+
+  /** `suspended`: with its whole machine, whose steady clock stands still meanwhile. */
+  freeze({ suspended }: { readonly suspended: boolean }): void {
+    if (this.#thaw !== undefined || this.#isDead) return;
+    this.#thaw = Promise.withResolvers();
+    this.#frozenAtMs = this.#world.steadyMs;
+    this.#isSuspended = suspended;
+  }
+
+  thaw(): void {
+    if (this.#thaw === undefined) return;
+    if (this.#isSuspended) this.#suspendedMs += this.#world.steadyMs - this.#frozenAtMs;
+    this.#thaw.resolve();
+    this.#thaw = undefined;
+  }
+
+  /** Something happens before the call that comes after so many others. */
+  ambush(calls: number, act: () => void): void {
+    this.#ambush = { callsLeft: calls, act };
+  }
+
+  /** Nothing waits for it any more. */
+  leaveAlone(): void {
+    this.#ambush = undefined;
+  }
+
+  /** Around a call of the process; what it does takes effect unless the process is killed before it. */
+  async call<T>(work: () => T | Promise<T>): Promise<T> {
+    this.#spring();
+    if (this.#isHeld) await this.#hold();
+    const result = await work();
+    if (this.#isHeld) await this.#hold();
+    return result;
+  }
+
+  /** The same for what comes in parts. */
+  async *each<T>(parts: AsyncIterable<T>): AsyncGenerator<T> {
+    for await (const part of parts) {
+      if (this.#isHeld) await this.#hold();
+      yield part;
+      if (this.#isHeld) await this.#hold();
+    }
+  }
+
+  #spring(): void {
+    if (this.#ambush === undefined || this.#isHeld) return;
+    if (this.#ambush.callsLeft > 0) {
+      this.#ambush.callsLeft -= 1;
+      return;
+    }
+    const { act } = this.#ambush;
+    this.#ambush = undefined;
+    act();
+  }
+
+  get #isHeld(): boolean {
+    return this.#isDead || this.#thaw !== undefined;
+  }
+
+  async #hold(): Promise<void> {
+    while (this.#thaw !== undefined && !this.#isDead) await this.#thaw.promise;
+    if (this.#isDead) await NEVER;
+  }
+
+  #steadyMs(): number {
+    const nowMs = this.#isSuspended && this.#thaw !== undefined ? this.#frozenAtMs : this.#world.steadyMs;
+    return nowMs - this.#suspendedMs;
+  }
+
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    const wakeAtMs = this.#steadyMs() + ms;
+    // A sleep of no time gives way to others once.
+    for (let isFirst = true; (isFirst || this.#steadyMs() < wakeAtMs) && !signal.aborted; isFirst = false) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const takeBack = this.#world.wakeAfter(wakeAtMs - this.#steadyMs(), resolve);
+      const end = (): void => {
+        takeBack();
+        resolve();
+      };
+      signal.addEventListener('abort', end, { once: true });
+      await promise;
+      signal.removeEventListener('abort', end);
+      if (this.#isHeld) await this.#hold();
+    }
+  }
+}
+
+export function filesOf(process: SimulatedProcess, files: FileAccess): FileAccess {
+  return {
+    list: (path) => process.call(() => files.list(path)),
+    stat: (path) => process.call(() => files.stat(path)),
+    hold: async (path) => {
+      const held = await process.call(() => files.hold(path));
+      return held === undefined ? undefined : heldBy(process, held);
+    },
+  };
+}
+
+function heldBy(process: SimulatedProcess, held: HeldPath): HeldPath {
+  return {
+    facts: held.facts,
+    stat: () => process.call(() => held.stat()),
+    read: (buffer, position) => process.call(() => held.read(buffer, position)),
+    [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
+  };
+}
+
+/** What a restore does to a disk, each verb a call of the process; so is each write to a file that it made. */
+export function operationsOf(process: SimulatedProcess, disk: DiskOperations): DiskOperations {
+  return {
+    makeDirectory: (path, mode) => process.call(() => disk.makeDirectory(path, mode)),
+    list: (path) => process.call(() => disk.list(path)),
+    remove: (path) => process.call(() => disk.remove(path)),
+    rename: (from, to) => process.call(() => disk.rename(from, to)),
+    copy: (from, to) => process.call(() => disk.copy(from, to)),
+    create: async (path) => {
+      const file = await process.call(() => disk.create(path));
+      return {
+        write: (bytes, position) => process.call(() => file.write(bytes, position)),
+        [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+      };
+    },
+    write: (path, bytes) => process.call(() => disk.write(path, bytes)),
+    stamp: (path, seconds) => process.call(() => disk.stamp(path, seconds)),
+    sync: (path) => process.call(() => disk.sync(path)),
+  };
+}

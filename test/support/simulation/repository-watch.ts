@@ -1,0 +1,188 @@
+import { type DamageReport, decodeDamageReport } from '../../../src/repository/damaged.ts';
+import { decodeDocument, type Entry, filesOfEntry, type SnapshotDocument } from '../../../src/repository/document.ts';
+import { decodeFence, type Fence } from '../../../src/repository/fence.ts';
+import { parseKey, repositoryKeys, type SnapshotName } from '../../../src/repository/keys.ts';
+import { decodeRecord, type EpochRecord } from '../../../src/repository/record.ts';
+import type { BucketWatch } from './bucket.ts';
+import { APPLICATION } from './cluster.ts';
+import { LINEAGE } from './pod.ts';
+import type { SimulatedProcess } from './process.ts';
+
+export interface WatchedDocument {
+  readonly key: string;
+  readonly document: SnapshotDocument;
+  /** The data objects that it names. */
+  readonly objects: ReadonlySet<string>;
+}
+
+const KEYS = repositoryKeys({ application: APPLICATION, lineage: LINEAGE });
+
+/** Sees every change of the repository when it happens, and notes what must never happen. */
+export class RepositoryWatch implements BucketWatch {
+  /** What lies there, read. */
+  readonly documents = new Map<string, WatchedDocument>();
+  readonly records = new Map<string, EpochRecord>();
+  readonly fences: Fence[] = [];
+  readonly damage = new Map<string, DamageReport>();
+  /** What a lifecycle rule took. */
+  readonly expired = new Set<string>();
+  /** Against the invariants, found when it happened. */
+  readonly faults: string[] = [];
+  /** Grows with everything that may change what is offered. */
+  version = 0;
+  readonly #present = new Set<string>();
+  readonly #owners = new Map<string, string>();
+  /** Documents that their writer stands by. */
+  readonly #acknowledged = new Set<string>();
+  readonly #unread: { readonly key: string; readonly bytes: Uint8Array }[] = [];
+
+  got(_key: string, _by: SimulatedProcess): void {}
+
+  put(key: string, bytes: Uint8Array, by: SimulatedProcess): void {
+    const parsed = parseKey(key);
+    this.#assertOwn(key, by);
+    this.#present.add(key);
+    if (parsed === undefined) return;
+    switch (parsed.kind) {
+      case 'snapshot':
+        this.#unread.push({ key, bytes });
+        return;
+      case 'record':
+        return this.#noteRecord(key, decodeRecord(bytes, key));
+      case 'fence':
+        this.fences.push(decodeFence(bytes, key));
+        this.version += 1;
+        return;
+      case 'damaged':
+        this.damage.set(key, decodeDamageReport(bytes, key));
+        this.version += 1;
+        return;
+      case 'data':
+      case 'archive':
+      case 'repository':
+        return;
+    }
+  }
+
+  deleted(key: string, by: SimulatedProcess | undefined): void {
+    this.#present.delete(key);
+    if (by === undefined) this.expired.add(key);
+    const parsed = parseKey(key);
+    if (parsed === undefined) return;
+    switch (parsed.kind) {
+      case 'snapshot':
+        this.documents.delete(key);
+        this.#acknowledged.delete(key);
+        this.version += 1;
+        return;
+      case 'data':
+      case 'archive':
+        if (by !== undefined) this.#assertUnneeded(key, by);
+        return;
+      case 'damaged':
+        this.damage.delete(key);
+        this.version += 1;
+        return;
+      case 'record':
+        this.records.delete(key);
+        return;
+      case 'fence':
+      case 'repository':
+        return;
+    }
+  }
+
+  /** Reads the documents that came since. */
+  async read(): Promise<void> {
+    for (const { key, bytes } of this.#unread.splice(0)) {
+      if (!this.#present.has(key)) continue;
+      const document = await decodeDocument(bytes, key);
+      const files = [...document.entries.flatMap(filesOfEntry), ...document.ahead];
+      const objects = new Set(files.flatMap((file) => file.objects.map((object) => object.key)));
+      this.documents.set(key, { key, document, objects });
+      this.version += 1;
+    }
+  }
+
+  /** The newest document of every epoch. */
+  newest(): readonly WatchedDocument[] {
+    const newest = new Map<string, WatchedDocument>();
+    for (const watched of this.documents.values()) {
+      const { epoch, n } = watched.document;
+      if ((newest.get(epoch)?.document.n ?? -1) < n) newest.set(epoch, watched);
+    }
+    return [...newest.values()];
+  }
+
+  /** Its writer has said so in its record, and so has whoever asks it. */
+  isAcknowledged(key: string): boolean {
+    return this.#acknowledged.has(key);
+  }
+
+  /** Why an entry is not offered, or undefined. */
+  isWithdrawn(entry: Entry, name: SnapshotName): boolean {
+    const reports = [...this.damage.values()];
+    return (
+      this.fences.some((fence) => isBehind(fence, entry, name)) ||
+      reports.some(({ entries }) =>
+        entries.some((one) => one.task === entry.task && one.capturedBy === entry.capturedBy),
+      ) ||
+      reports.some(({ objects }) => objects.some(({ key }) => namesObject(entry, key)))
+    );
+  }
+
+  /** Every key has one writer, and all but records and reports of damage are put once. */
+  #assertOwn(key: string, by: SimulatedProcess): void {
+    const parsed = parseKey(key);
+    if (parsed === undefined || parsed.kind === 'repository') return;
+    const isRewritten = parsed.kind === 'record' || parsed.kind === 'damaged';
+    const scope =
+      'epoch' in parsed ? parsed.epoch : 'name' in parsed && 'epoch' in parsed.name ? parsed.name.epoch : key;
+    const owner = this.#owners.get(scope) ?? by.name;
+    if (owner !== by.name) this.faults.push(`two writers: ${by.name} put ${key}, which is ${owner}'s`);
+    this.#owners.set(scope, owner);
+    if (!isRewritten && this.#present.has(key)) this.faults.push(`two writers: ${by.name} put ${key} twice`);
+  }
+
+  /** From here on its writer stands by its newest document, and what that needs must be there. */
+  #noteRecord(key: string, record: EpochRecord): void {
+    this.records.set(key, record);
+    if (record.newest === undefined) return;
+    const document = KEYS.snapshot({ epoch: record.epoch, n: record.newest });
+    if (this.#present.has(document)) this.#acknowledged.add(document);
+  }
+
+  /** What must hold once all that came is read: whoever stands by a document can restore from it. */
+  findDangling(): string | undefined {
+    for (const key of this.#acknowledged) {
+      const { objects = new Set<string>() } = this.documents.get(key) ?? {};
+      for (const object of objects)
+        if (!this.#present.has(object) && !this.expired.has(object)) return `${key} needs ${object}, which is gone`;
+    }
+    return undefined;
+  }
+
+  #assertUnneeded(object: string, by: SimulatedProcess): void {
+    for (const { key, objects } of this.documents.values()) {
+      if (!objects.has(object)) continue;
+      if (this.#acknowledged.has(key)) this.faults.push(`${by.name} removed ${object}, which ${key} needs`);
+    }
+  }
+}
+
+/** By the words of docs/format.md. */
+function isBehind(fence: Fence, entry: Entry, { epoch }: SnapshotName): boolean {
+  const isOf = (instance: string): boolean =>
+    epoch.includes(`-${instance}-`) || entry.capturedBy.includes(`-${instance}-`);
+  return (
+    entry.stateTimeMs < fence.beforeMs &&
+    (fence.tasks?.includes(entry.task) ?? true) &&
+    (fence.instance === undefined || isOf(fence.instance)) &&
+    (fence.layout === undefined || fence.layout === entry.layout) &&
+    (fence.quality === undefined || fence.quality === entry.quality)
+  );
+}
+
+function namesObject(entry: Entry, key: string): boolean {
+  return filesOfEntry(entry).some(({ objects }) => objects.some((object) => object.key === key));
+}

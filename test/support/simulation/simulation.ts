@@ -1,0 +1,718 @@
+import { createHash } from 'node:crypto';
+import { isFailure } from '../../../src/base/failure.ts';
+import { forget } from '../../../src/cli/forget.ts';
+import { prune } from '../../../src/cli/prune.ts';
+import { deleteInDirectoryOrder } from '../deletion.ts';
+import { Bucket, FAIR_WEATHER, type Weather } from './bucket.ts';
+import { Chance } from './chance.ts';
+import { APPLICATION, Cluster, type StoreShape } from './cluster.ts';
+import { TableContents } from './database.ts';
+import { Invariants, listOffered, named, type View } from './invariants.ts';
+import { exists, findLocalFault, readOffsets, TASK_EVENTS, type TaskEvent, taskPath } from './model-app.ts';
+import { killLife, LINEAGE, type Life, makeVolume, Pod, type PodSettings, type PodWorld, type Volume } from './pod.ts';
+import { SimulatedProcess } from './process.ts';
+import { RepositoryWatch } from './repository-watch.ts';
+import { WorldClock } from './world-clock.ts';
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** What may happen in a step, and how often. */
+const STEPS = {
+  write: 22,
+  flush: 10,
+  checkpoint: 8,
+  commit: 6,
+  abort: 1,
+  compact: 4,
+  roll: 1,
+  'wipe-store': 0.4,
+  'seconds-pass': 14,
+  'minutes-pass': 5,
+  'hours-pass': 0.5,
+  'start-pod': 3,
+  'stop-pod': 1,
+  'lose-pod': 0.7,
+  'strand-pod': 0.3,
+  'restart-app': 0.8,
+  'restart-sidecar': 0.8,
+  assign: 4,
+  clean: 2,
+  freeze: 1,
+  thaw: 2.5,
+  ambush: 3,
+  'turn-clock': 0.5,
+  'change-weather': 1.2,
+  prune: 0.7,
+  forget: 0.15,
+  reset: 0.15,
+  expire: 0.25,
+} as const;
+type Step = keyof typeof STEPS;
+
+const PODS_MAX = 3;
+
+const STORE_SETS: readonly (readonly StoreShape[])[] = [
+  [{ name: 'agg', kind: 'plain' }],
+  [
+    { name: 'agg', kind: 'plain' },
+    { name: 'win', kind: 'segmented' },
+  ],
+  [
+    { name: 'agg', kind: 'plain' },
+    { name: 'old', kind: 'plain' },
+  ],
+];
+
+/** How one run of the simulation ended. */
+export interface Outcome {
+  readonly seed: number;
+  /** Steps that were made. */
+  readonly steps: number;
+  /** What must not be, and was. */
+  readonly finding: string | undefined;
+  readonly trace: readonly string[];
+  /** Of the trace: the same for the same seed. */
+  readonly hash: string;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** Lets whole agents and restores live through so many steps of what may happen to them, and looks after each. */
+export async function simulate(
+  seed: number,
+  options: { readonly steps: number; readonly faults?: boolean },
+): Promise<Outcome> {
+  const simulation = new Simulation(seed, options.faults ?? true);
+  const finding = await simulation
+    .run(options.steps)
+    .catch((error: unknown) => `bug: ${error instanceof Error ? error.stack : String(error)}`);
+  const { trace, counts, stepsMade: steps } = simulation;
+  return { seed, steps, finding, trace, hash: createHash('sha256').update(trace.join('\n')).digest('hex'), counts };
+}
+
+class Simulation {
+  readonly trace: string[] = [];
+  readonly counts: Record<string, number> = {};
+  stepsMade = 0;
+  readonly #chance: Chance;
+  readonly #hasFaults: boolean;
+  readonly #clock = new WorldClock();
+  readonly #cluster: Cluster;
+  readonly #contents = new TableContents();
+  readonly #watch: RepositoryWatch;
+  readonly #bucket: Bucket;
+  readonly #invariants = new Invariants();
+  readonly #world: PodWorld;
+  readonly #isStateful: boolean;
+  #pods: Pod[] = [];
+  /** Sidecars whose pods are gone, or think so. */
+  #strays: Life<unknown>[] = [];
+  /** Volumes of pods that are gone and may come back. */
+  readonly #volumes = new Map<string, Volume>();
+  #names = 0;
+  readonly #deletions = new Map<string, Generator<string, void>>();
+  /** The application is reset, and not yet forgotten. */
+  #isResetting = false;
+  #commands = 0;
+  #seenVersion = -1;
+  #seenHour = -1;
+  #finding: string | undefined;
+
+  constructor(seed: number, hasFaults: boolean) {
+    this.#chance = new Chance(seed);
+    this.#hasFaults = hasFaults;
+    const chance = this.#chance;
+    this.#cluster = new Cluster({
+      tasks: 1 + chance.below(3),
+      isExactlyOnce: chance.happens(0.4),
+      stores: chance.pick(STORE_SETS) ?? [],
+    });
+    this.#isStateful = chance.happens(0.5);
+    this.#watch = new RepositoryWatch();
+    this.#bucket = new Bucket(this.#clock, chance, this.#watch);
+    this.#world = {
+      clock: this.#clock,
+      bucket: this.#bucket,
+      cluster: this.#cluster,
+      contents: this.#contents,
+      chance,
+      trace: (line) => this.#note(line),
+    };
+  }
+
+  async run(steps: number): Promise<string | undefined> {
+    this.#startPod();
+    for (; this.stepsMade < steps; this.stepsMade++) {
+      await this.#step();
+      const finding = await this.#look();
+      if (finding !== undefined) return finding;
+    }
+    return this.#converge();
+  }
+
+  #note(line: string): void {
+    this.trace.push(`${this.stepsMade} ${(this.#clock.steadyMs / 1000).toFixed(3)} ${line}`);
+  }
+
+  #count(what: string): void {
+    this.counts[what] = (this.counts[what] ?? 0) + 1;
+  }
+
+  get #lives(): readonly Life<unknown>[] {
+    this.#strays = this.#strays.filter(({ isOver }) => !isOver);
+    return [...this.#pods.flatMap(({ lives }) => lives), ...this.#strays];
+  }
+
+  async #step(): Promise<void> {
+    const chance = this.#chance;
+    const step: Step = this.#hasFaults ? chance.weighted(STEPS) : chance.weighted({ ...STEPS, ...NO_FAULTS });
+    this.#count(step);
+    if (isTaskEvent(step)) this.#actOnTask(step);
+    else await this.#act(step);
+    await this.#pass(1 + chance.below(40));
+    this.#goOn();
+  }
+
+  async #act(step: Exclude<Step, TaskEvent>): Promise<void> {
+    const chance = this.#chance;
+    switch (step) {
+      case 'seconds-pass':
+        return this.#pass(chance.durationMs(SECOND_MS, 15 * SECOND_MS));
+      case 'minutes-pass':
+        return this.#pass(chance.durationMs(MINUTE_MS, 12 * MINUTE_MS));
+      case 'hours-pass':
+        return this.#pass(chance.durationMs(HOUR_MS, 30 * HOUR_MS));
+      case 'start-pod':
+        if (this.#pods.length < PODS_MAX && !this.#isResetting) this.#startPod();
+        return;
+      case 'stop-pod':
+        if (this.#pods.length > 1 || chance.happens(0.3)) this.#stopPod(chance.pick(this.#pods));
+        return;
+      case 'lose-pod':
+        return this.#losePod(chance.pick(this.#pods));
+      case 'strand-pod':
+        return this.#strandPod(chance.pick(this.#pods));
+      case 'restart-app':
+        return this.#restartApp(chance.pick(this.#appPods));
+      case 'restart-sidecar':
+        return this.#restartSidecar(chance.pick(this.#appPods));
+      case 'assign':
+        return this.#assign({ isMove: chance.happens(0.3) });
+      case 'clean':
+        return this.#clean(chance.pick(this.#appPods));
+      case 'freeze': {
+        const life = chance.pick(this.#lives);
+        if (life !== undefined) this.#freeze(life);
+        return;
+      }
+      case 'thaw':
+        for (const { process } of this.#lives) if (process.isFrozen && chance.happens(0.6)) this.#thaw(process);
+        return;
+      case 'ambush':
+        return this.#ambush();
+      case 'turn-clock': {
+        const pod = chance.pick(this.#pods);
+        if (pod === undefined) return;
+        pod.hasTurnedClock = true;
+        pod.volume.skewMs += (chance.happens(0.5) ? 1 : -1) * chance.durationMs(SECOND_MS, 4 * HOUR_MS);
+        return this.#note(`${pod.name} turns its clock to ${pod.volume.skewMs} ms ahead`);
+      }
+      case 'change-weather':
+        this.#bucket.weather = this.#drawWeather();
+        this.#bucket.isAway = chance.happens(0.1);
+        return this.#note(`weather ${this.#bucket.isAway ? 'away' : JSON.stringify(this.#bucket.weather)}`);
+      case 'prune':
+        return this.#prune();
+      case 'forget':
+        return this.#forget();
+      case 'reset':
+        return this.#reset();
+      case 'expire':
+        return this.#expire();
+    }
+  }
+
+  /** Lets time go by, in as few turns as that length is worth. */
+  async #pass(ms: number): Promise<void> {
+    await this.#clock.advance(ms, ms <= SECOND_MS ? 1 : ms / (1 + this.#chance.below(3)));
+  }
+
+  #drawWeather(): Weather {
+    const chance = this.#chance;
+    if (chance.happens(0.4)) return FAIR_WEATHER;
+    const draw = (most: number): number => (chance.happens(0.5) ? 0 : most * chance.fraction());
+    return { refused: draw(0.15), lost: draw(0.1), late: draw(0.1), slow: draw(0.2), cut: draw(0.05) };
+  }
+
+  /** What follows by itself: containers that ended are followed by others. */
+  #goOn(): void {
+    for (const pod of this.#pods) {
+      const { restoring } = pod;
+      if (restoring?.isOver === true) {
+        pod.restoring = undefined;
+        if (restoring.process.isDead) pod.startRestore();
+        else this.#startApp(pod, restoring);
+      }
+      if (pod.restartsAtMs !== undefined && pod.restartsAtMs <= this.#clock.steadyMs) {
+        pod.restartsAtMs = undefined;
+        pod.startApp();
+        this.#assign({ isMove: false });
+      }
+      if (pod.app !== undefined && pod.sidecar?.isOver !== false && this.#chance.happens(0.3)) pod.startSidecar();
+    }
+    for (const [key, deletion] of this.#deletions)
+      if (this.#chance.happens(0.3) && deletion.next().done === true) this.#deletions.delete(key);
+    if (this.#isResetting && this.#chance.happens(0.5)) void this.#command('forget', (parts) => this.#forgetAll(parts));
+  }
+
+  #startPod(): void {
+    const chance = this.#chance;
+    const taken = new Set(this.#pods.map(({ name }) => name));
+    const free = Array.from({ length: PODS_MAX + 1 }, (_, n) => `app-${n}`).find((name) => !taken.has(name));
+    const name = this.#isStateful && free !== undefined ? free : `app-${this.#names++}-x`;
+    const old = chance.happens(0.7) ? this.#volumes.get(name) : undefined;
+    this.#volumes.delete(name);
+    const pod = new Pod(name, this.#world, { settings: this.#drawSettings(), volume: old ?? makeVolume(this.#world) });
+    if (this.#hasFaults && chance.happens(0.3))
+      pod.volume.skewMs = (chance.happens(0.5) ? 1 : -1) * chance.durationMs(SECOND_MS, 5 * HOUR_MS);
+    this.#pods.push(pod);
+    pod.startRestore();
+    this.#note(`${name} starts${old === undefined ? '' : ' on its old volume'}, ${pod.volume.skewMs} ms ahead`);
+  }
+
+  #drawSettings(): PodSettings {
+    const chance = this.#chance;
+    return {
+      maxAgeMs: chance.happens(0.8) ? 23 * HOUR_MS : 12 * HOUR_MS,
+      keepWithinMs: chance.happens(0.5) ? 6 * HOUR_MS : HOUR_MS,
+      intervalMs: chance.pick([30 * SECOND_MS, 2 * MINUTE_MS, 5 * MINUTE_MS]) ?? MINUTE_MS,
+      prunes: chance.happens(0.7),
+      watches: chance.happens(0.8),
+    };
+  }
+
+  #startApp(pod: Pod, restored: NonNullable<Pod['restoring']>): void {
+    this.#note(`${pod.name} opens its volume`);
+    const reasons = restored.result?.tasks.flatMap(({ why }) => why?.reason ?? []);
+    const hasLooked = reasons !== undefined && !reasons.some((reason) => reason === 'storage' || reason === 'deadline');
+    if (hasLooked) this.#assertForgotten(pod);
+    pod.startApp();
+    if (this.#chance.happens(0.8)) pod.startSidecar();
+    this.#assign({ isMove: false });
+  }
+
+  /** A volume that wakes up after its history was forgotten must not bring it back. */
+  #assertForgotten(pod: Pod): void {
+    for (const task of this.#cluster.tasks) {
+      if (readOffsets(task, pod.disk) === undefined) continue;
+      const fault = findLocalFault(task, this.#view(pod));
+      if (fault?.includes('now is history') === true)
+        this.#finding ??= `what is forgotten stays so, on volumes as well: ${pod.name}: ${fault}`;
+    }
+  }
+
+  #view(pod: Pod) {
+    return { disk: pod.disk, cluster: this.#cluster, contents: this.#contents, nowMs: () => this.#clock.nowMs };
+  }
+
+  get #appPods(): readonly Pod[] {
+    return this.#pods.filter(({ app }) => app !== undefined);
+  }
+
+  #ownerOf(task: string): Pod | undefined {
+    return this.#pods.find(({ app }) => app?.tasks.includes(task) === true);
+  }
+
+  #actOnTask(event: TaskEvent): void {
+    const task = this.#chance.pick(this.#cluster.tasks);
+    if (task === undefined) return;
+    const owner = this.#ownerOf(task);
+    owner?.app?.do(task, event);
+    if (event === 'checkpoint' && this.#chance.happens(0.7)) owner?.hint(task);
+    this.#note(`${event} ${task}`);
+  }
+
+  /** Every task that nobody has goes to somebody, most likely to who has most of it; one that somebody has may move. */
+  #assign({ isMove }: { readonly isMove: boolean }): void {
+    const chance = this.#chance;
+    const pods = this.#appPods;
+    if (pods.length === 0) return;
+    for (const task of this.#cluster.tasks) {
+      const owner = this.#ownerOf(task);
+      if (owner !== undefined && !(isMove && chance.happens(0.4))) continue;
+      const far = pods.map((pod) => sumOf(readOffsets(task, pod.disk)));
+      const mostFar = Math.max(...far);
+      const next = chance.happens(0.7) ? pods[far.indexOf(mostFar)] : chance.pick(pods);
+      if (next === undefined || next === owner) continue;
+      if (owner !== undefined) this.#close(owner, task);
+      this.#open(next, task);
+    }
+  }
+
+  #open(pod: Pod, task: string): void {
+    const deletion = this.#deletions.get(`${pod.name}/${task}`);
+    if (deletion !== undefined) while (deletion.next().done !== true);
+    this.#deletions.delete(`${pod.name}/${task}`);
+    const fault = pod.app?.open(task);
+    this.#note(`${pod.name} opens ${task}${fault === undefined ? '' : `, anew: ${fault}`}`);
+    if (fault !== undefined && pod.installed.has(task))
+      this.#finding ??= `what is installed is true: ${pod.name}: ${fault}`;
+    pod.installed.delete(task);
+  }
+
+  #stopPod(pod: Pod | undefined, graceMs = this.#chance.durationMs(10 * SECOND_MS, 3 * MINUTE_MS)): void {
+    if (pod === undefined) return;
+    this.#note(`${pod.name} is stopped`);
+    this.#remove(pod);
+    if (pod.restoring !== undefined) killLife(pod.restoring);
+    this.#closeAll(pod);
+    pod.app = undefined;
+    pod.restartsAtMs = undefined;
+    const { sidecar } = pod;
+    if (sidecar === undefined || sidecar.isOver) return;
+    sidecar.stopping.abort(new Error('ended by SIGTERM'));
+    this.#strays.push(sidecar);
+    this.#clock.wakeAfter(graceMs, () => killLife(sidecar));
+  }
+
+  #losePod(pod: Pod | undefined): void {
+    if (pod === undefined) return;
+    this.#note(`${pod.name} is lost`);
+    this.#remove(pod);
+    pod.kill();
+  }
+
+  /** Its node is cut off, and nobody has told it: another pod of its name may start. */
+  #strandPod(pod: Pod | undefined): void {
+    if (pod === undefined) return;
+    this.#note(`${pod.name} is stranded`);
+    this.#remove(pod);
+    pod.app?.crash();
+    pod.app = undefined;
+    for (const life of pod.lives) {
+      this.#freeze(life);
+      this.#strays.push(life);
+    }
+  }
+
+  #remove(pod: Pod): void {
+    this.#pods = this.#pods.filter((other) => other !== pod);
+    if (this.#isStateful && pod.lives.every(({ process }) => !process.isFrozen))
+      this.#volumes.set(pod.name, pod.volume);
+    for (const key of this.#deletions.keys()) if (key.startsWith(`${pod.name}/`)) this.#deletions.delete(key);
+  }
+
+  #restartApp(pod: Pod | undefined): void {
+    if (pod?.app === undefined) return;
+    const isClean = this.#chance.happens(0.5);
+    this.#note(`${pod.name} restarts its application${isClean ? '' : ', which crashed'}`);
+    if (isClean) this.#closeAll(pod);
+    else pod.app.crash();
+    pod.app = undefined;
+    pod.restartsAtMs = this.#clock.steadyMs + this.#chance.durationMs(SECOND_MS, 90 * SECOND_MS);
+  }
+
+  #closeAll(pod: Pod): void {
+    for (const task of pod.app?.tasks ?? []) this.#close(pod, task);
+  }
+
+  #close(pod: Pod, task: string): void {
+    pod.app?.close(task);
+    pod.hint(task);
+  }
+
+  #restartSidecar(pod: Pod | undefined): void {
+    if (pod?.sidecar === undefined || pod.sidecar.isOver) return;
+    this.#note(`${pod.name} restarts its sidecar`);
+    killLife(pod.sidecar);
+    pod.startSidecar();
+  }
+
+  /** Kafka's cleaner takes what is assigned to others away, file by file. */
+  #clean(pod: Pod | undefined): void {
+    const task = this.#chance.pick(this.#cluster.tasks);
+    if (pod === undefined || task === undefined || pod.app?.tasks.includes(task) !== false) return;
+    if (!exists(pod.disk, taskPath(task))) return;
+    const key = `${pod.name}/${task}`;
+    const deletion = this.#deletions.get(key) ?? deleteInDirectoryOrder(taskPath(task), { files: pod.disk });
+    this.#deletions.set(key, deletion);
+    this.#note(`${pod.name} deletes ${task}`);
+    for (let left = 1 + this.#chance.below(12); left > 0; left--)
+      if (deletion.next().done === true) this.#deletions.delete(key);
+  }
+
+  #freeze(life: Life<unknown>): void {
+    life.process.freeze({ suspended: this.#chance.happens(0.4) });
+    this.#note(`${life.process.name} freezes`);
+  }
+
+  #thaw(process: SimulatedProcess): void {
+    process.thaw();
+    this.#note(`${process.name} thaws`);
+  }
+
+  /** Between two calls of a process something happens. */
+  #ambush(): void {
+    const chance = this.#chance;
+    const life = chance.pick(this.#lives);
+    if (life === undefined) return;
+    const pod = this.#pods.find(({ lives }) => lives.includes(life));
+    const kind = chance.weighted({ kill: 1, freeze: 2, act: 5, clean: 2, expire: 0.2 });
+    life.process.ambush(chance.durationMs(1, 120), () => {
+      this.#note(`ambush on ${life.process.name}: ${kind}`);
+      if (kind === 'kill') killLife(life);
+      else if (kind === 'freeze') this.#freeze(life);
+      else if (kind === 'clean') this.#clean(pod);
+      else if (kind === 'expire') this.#expire();
+      else for (let left = 1 + chance.below(3); left > 0; left--) this.#actOnTask(chance.pick(TASK_EVENTS) ?? 'write');
+    });
+  }
+
+  #expire(): void {
+    const keys = this.#bucket.keys().filter((key) => key.includes('/data/'));
+    const key = this.#chance.pick(keys);
+    if (key === undefined) return;
+    this.#note(`${key} expires`);
+    this.#bucket.expire(key);
+  }
+
+  /** A command in a pod of its own, which may end badly. */
+  async #command(name: string, work: (parts: CommandParts) => Promise<string>): Promise<void> {
+    const process = new SimulatedProcess(`${name}${this.#commands++}`, this.#clock, () => 0);
+    const life: Life<unknown> = {
+      process,
+      stopping: new AbortController(),
+      killed: new AbortController(),
+      isOver: false,
+    };
+    this.#strays.push(life);
+    try {
+      const said = await work({ process, random: this.#chance, signal: life.killed.signal });
+      this.#note(`${process.name} ${said}`);
+    } catch (error) {
+      if (!isFailure(error)) life.bug = error;
+      this.#note(`${process.name} failed: ${error instanceof Error ? error.message : String(error)}`);
+      if (life.bug !== undefined) this.#finding ??= `bug: ${describeBug(life.bug)}`;
+    } finally {
+      life.isOver = true;
+    }
+  }
+
+  #prune(): void {
+    const settings = {
+      applicationId: APPLICATION,
+      lineage: LINEAGE,
+      maxAge: 23 * HOUR_MS,
+      keepWithin: HOUR_MS,
+      dryRun: false,
+    };
+    void this.#command('prune', async ({ process, random, signal }) => {
+      const context = { random, signal, emit: () => {}, program: 'prune' };
+      const { documents, objects, missing } = await prune(this.#bucket.viewOf(process), settings, context);
+      return `removed ${documents} documents and ${objects} objects, ${missing.length} are missing`;
+    });
+  }
+
+  #forget(): void {
+    const task = this.#chance.pick(this.#cluster.tasks);
+    void this.#command('forget', async (parts) =>
+      this.#forgetBy(parts, { all: false, task: task === undefined ? [] : [task] }),
+    );
+  }
+
+  async #forgetAll(parts: CommandParts): Promise<string> {
+    const said = await this.#forgetBy(parts, { all: true, task: undefined });
+    this.#isResetting = false;
+    return said;
+  }
+
+  async #forgetBy(
+    { process, random, signal }: CommandParts,
+    scope: { readonly all: boolean; readonly task: readonly string[] | undefined },
+  ): Promise<string> {
+    const settings = {
+      applicationId: APPLICATION,
+      lineage: LINEAGE,
+      instance: undefined,
+      layout: undefined,
+      before: undefined,
+      dryRun: false,
+      ...scope,
+    };
+    const { entries } = await forget(this.#bucket.viewOf(process), settings, {
+      random,
+      signal,
+      emit: () => {},
+      program: 'forget',
+    });
+    return `forgot ${entries.length}`;
+  }
+
+  /** The operator stops the application, begins its changelogs anew, forgets, and starts it. */
+  #reset(): void {
+    if (this.#isResetting) return;
+    this.#note('reset');
+    for (const pod of this.#pods) {
+      if (this.#chance.happens(0.5)) this.#stopPod(pod);
+      else this.#losePod(pod);
+    }
+    this.#cluster.reset();
+    this.#isResetting = true;
+    this.#invariants.forget();
+  }
+
+  async #look(): Promise<string | undefined> {
+    for (const life of this.#lives)
+      if (life.bug !== undefined) return `bug in ${life.process.name}: ${describeBug(life.bug)}`;
+    if (this.#finding !== undefined) return this.#finding;
+    await this.#watch.read();
+    const hour = Math.floor(this.#clock.steadyMs / HOUR_MS);
+    if (this.#isResetting || (this.#watch.version === this.#seenVersion && hour === this.#seenHour))
+      return this.#watch.faults[0];
+    this.#seenVersion = this.#watch.version;
+    this.#seenHour = hour;
+    return this.#invariants.find(this.#sight());
+  }
+
+  #sight(): View {
+    const maxAgeMs = Math.min(...this.#pods.map(({ settings }) => settings.maxAgeMs), 23 * HOUR_MS);
+    return { cluster: this.#cluster, watch: this.#watch, contents: this.#contents, nowMs: this.#clock.nowMs, maxAgeMs };
+  }
+
+  /** After the faults end all comes to rest, and a new pod starts warm with everything. */
+  async #converge(): Promise<string | undefined> {
+    this.#note('the faults end');
+    this.#bucket.weather = FAIR_WEATHER;
+    this.#bucket.isAway = false;
+    this.#clock.wakeInTime();
+    for (const { process } of this.#lives) {
+      process.leaveAlone();
+      this.#thaw(process);
+    }
+    for (let tries = 0; this.#isResetting; tries++) {
+      await this.#command('forget', (parts) => this.#forgetAll(parts));
+      if (tries > 3) return 'all converges: forget fails in fair weather';
+    }
+    if (this.#pods.length === 0) this.#startPod();
+    for (let minute = 0; minute < 15; minute++) {
+      this.#assign({ isMove: false });
+      for (const task of this.#cluster.tasks)
+        for (const event of ['write', 'commit', 'checkpoint'] as const) this.#ownerOf(task)?.app?.do(task, event);
+      const finding = await this.#rest(MINUTE_MS);
+      if (finding !== undefined) return finding;
+      if (minute === 5) this.#beginTaintedAnew();
+    }
+    const lives = this.#lives;
+    for (const pod of this.#pods) this.#stopPod(pod, HOUR_MS);
+    for (const stray of this.#strays) stray.stopping.abort(new Error('ended by SIGTERM'));
+    const ended = await this.#rest(10 * MINUTE_MS, 100);
+    if (ended !== undefined) return ended;
+    for (const { process, describe } of lives) this.#note(`${process.name}: ${describe?.()}`);
+    if (this.#lives.length > 0)
+      return `all converges: ${this.#lives.map(({ process }) => process.name).join()} did not end`;
+    return this.#findColdStart();
+  }
+
+  /** What was opened over writes that nobody could vouch for (Q6), or has stamps of a clock that went back (Q5), is refused for long. */
+  #beginTaintedAnew(): void {
+    for (const task of this.#cluster.tasks) {
+      const owner = this.#ownerOf(task);
+      if (owner === undefined) continue;
+      const isRefused = owner.sidecar?.whyNot?.(task) === 'unclean_restart';
+      if (!isRefused && !(this.#cluster.isExactlyOnce && owner.hasTurnedClock)) continue;
+      for (const event of ['write', 'abort', 'write', 'commit'] as const) owner.app?.do(task, event);
+      this.#note(`${owner.name} begins ${task} anew`);
+    }
+  }
+
+  async #rest(ms: number, parts = 2): Promise<string | undefined> {
+    for (let part = 0; part < parts; part++) {
+      await this.#clock.advance(ms / parts, ms / parts);
+      this.#goOn();
+      const finding = await this.#look();
+      if (finding !== undefined) return finding;
+    }
+    return undefined;
+  }
+
+  async #findColdStart(): Promise<string | undefined> {
+    const settings: PodSettings = { ...this.#drawSettings(), maxAgeMs: 12 * HOUR_MS };
+    const pod = new Pod('app-last', this.#world, { settings, volume: makeVolume(this.#world) });
+    const life = pod.startRestore({ replicas: 1 });
+    await this.#clock.advance(20 * MINUTE_MS, 10 * SECOND_MS);
+    if (life.bug !== undefined) return `bug in ${life.process.name}: ${describeBug(life.bug)}`;
+    if (life.result === undefined) return 'all converges: the last restore did not end';
+    for (const task of this.#cluster.tasks) {
+      const logs = this.#cluster.changelogsOf(task).filter(({ lastCommitted }) => lastCommitted >= 0);
+      if (logs.length === 0) continue;
+      const told = life.result.tasks.find((one) => one.task === task);
+      if (told?.decision !== 'warm')
+        return `all converges: ${task} starts cold: ${told?.why?.reason} ${told?.why?.message}; offered: ${JSON.stringify(
+          listOffered(this.#sight())
+            .filter(({ entry }) => entry.task === task)
+            .map(({ epoch, entry }) => [epoch, entry.capturedBy]),
+        )}`;
+      const fault = findLocalFault(task, this.#view(pod));
+      if (fault !== undefined) return `what is installed is true: ${fault}`;
+      const offsets = readOffsets(task, pod.disk);
+      const behind = logs.find(
+        ({ store, lastCommitted }) => (offsets?.get(`${APPLICATION}-${store}-changelog`) ?? -1) < lastCommitted,
+      );
+      if (behind !== undefined)
+        return `all converges: ${task} starts behind: ${behind.store} was closed at ${behind.lastCommitted}, has ${JSON.stringify([...(offsets ?? [])])}`;
+    }
+    return named('all converges', await this.#findMissing());
+  }
+
+  async #findMissing(): Promise<string | undefined> {
+    const process = new SimulatedProcess('last-prune', this.#clock, () => 0);
+    const settings = {
+      applicationId: APPLICATION,
+      lineage: LINEAGE,
+      maxAge: 23 * HOUR_MS,
+      keepWithin: HOUR_MS,
+      dryRun: true,
+    };
+    const context = { random: this.#chance, signal: new AbortController().signal, emit: () => {}, program: 'prune' };
+    const { missing } = await prune(this.#bucket.viewOf(process), settings, context);
+    const [first] = missing.filter((key) => !this.#watch.expired.has(key));
+    return first === undefined ? undefined : `${first} is missing`;
+  }
+}
+
+interface CommandParts {
+  readonly process: SimulatedProcess;
+  readonly random: Chance;
+  readonly signal: AbortSignal;
+}
+
+/** What is left out where nothing is to go wrong. */
+const NO_FAULTS = {
+  'hours-pass': 0,
+  'lose-pod': 0,
+  'strand-pod': 0,
+  'restart-sidecar': 0,
+  'wipe-store': 0,
+  abort: 0,
+  freeze: 0,
+  thaw: 0,
+  ambush: 0,
+  'turn-clock': 0,
+  'change-weather': 0,
+  forget: 0,
+  reset: 0,
+  expire: 0,
+};
+
+function isTaskEvent(step: Step): step is Step & TaskEvent {
+  return (TASK_EVENTS as readonly string[]).includes(step);
+}
+
+function sumOf(offsets: ReadonlyMap<string, number> | undefined): number {
+  return [...(offsets?.values() ?? [])].reduce((sum, offset) => sum + offset + 1, 0);
+}
+
+function describeBug(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
