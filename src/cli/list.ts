@@ -104,12 +104,23 @@ export async function listStored(store: ObjectStore, choice: RepositoryChoice, c
       fences: [],
       quarantines: [],
     };
-  return {
-    kind: 'application',
-    application,
-    lineage: repository.keys.lineage,
-    ...(await listOne(repository, context)),
-  };
+  const { lineage } = repository.keys;
+  const stored = await listOne(repository, context);
+  if (stored.snapshots.length === 0) await tellOtherLineages(store, { application, lineage }, context);
+  return { kind: 'application', application, lineage, ...stored };
+}
+
+/** Who looks for state that is not there has most often named another history than the one that it lies in. */
+async function tellOtherLineages(
+  store: ObjectStore,
+  { application, lineage }: RepositoryLocation,
+  context: Pick<CommandContext, 'signal' | 'emit'>,
+): Promise<void> {
+  const found = await findRepositories(store, { applicationId: application, lineage: undefined }, context);
+  const others = found.map((location) => location.lineage).filter((other) => other !== lineage);
+  if (others.length === 0) return;
+  const message = `nothing is stored of ${application} under --lineage ${lineage}, but under ${others.join(', ')}`;
+  context.emit({ kind: 'notice', name: 'stored-elsewhere', level: 'warn', message });
 }
 
 async function countStored(

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { archivedFile, sampleEntry } from '../../test/support/sample-documents.ts';
 import { seededRandom } from '../../test/support/seeded-random.ts';
 import { SimulatedStore } from '../../test/support/simulated-store.ts';
+import type { Event } from '../events/event.ts';
 import type { Entry } from '../repository/document.ts';
 import { listRepository, openRepository } from '../repository/repository.ts';
 import { openWriter } from '../repository/writer.ts';
@@ -152,4 +153,16 @@ test('the newest snapshot is shown, or the named one', async () => {
   expect([await nameOf([]), await nameOf([first ?? ''])]).toEqual([second, first]);
   await expect(nameOf([`${first}9`])).rejects.toMatchObject({ kind: 'missing' });
   await expect(nameOf(['newest'])).rejects.toMatchObject({ kind: 'invalid' });
+});
+
+test('who names a lineage in which nothing lies is told of those in which something does', async () => {
+  const store = new SimulatedStore();
+  await publish(store, { lineage: 'shop', snapshots: [[entryOf({ task: '0_0' })]] });
+  const said: string[] = [];
+  const emit = (event: Event): void => void (event.kind === 'notice' && said.push(event.message));
+  const listed = await listStored(store, { applicationId: 'orders', lineage: 'default' }, { ...context, emit });
+  expect(listed).toMatchObject({ lineage: 'default', snapshots: [] });
+  await listStored(store, { applicationId: 'orders', lineage: 'shop' }, { ...context, emit });
+  await listStored(store, { applicationId: 'bills', lineage: 'shop' }, { ...context, emit });
+  expect(said).toEqual(['nothing is stored of orders under --lineage default, but under shop']);
 });

@@ -80,6 +80,7 @@ export const NOTICE_NAMES = [
   'snapshot-unreadable',
   'snapshot-withdrawn',
   'step-left-out',
+  'stored-elsewhere',
   'task-damaged',
   'task-regressed',
   'trial-confirmed',
