@@ -108,7 +108,7 @@ test('the settings of the namespace come from its ConfigMap', async () => {
 test('pods that do not ask, and those that say no application id, are made as they are', async () => {
   await using namespace = await cluster.openNamespace('restricted');
   expect(
-    await namespace.apply(workload('Deployment', 'silent', { labels: { 'warmstate.dev/inject': 'false' } })),
+    await namespace.apply(workload('Deployment', 'silent', { labels: { 'warmstate.dev/inject': undefined } })),
   ).toEqual([]);
   // What a controller is told about its pods nobody reads: so this is said of the Deployment.
   const warnings = await namespace.apply(workload('Deployment', 'unnamed', { annotations: {} }));
