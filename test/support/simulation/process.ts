@@ -3,8 +3,10 @@ import type { FileAccess, HeldPath } from '../../../src/base/file-access.ts';
 import type { DiskOperations } from '../../../src/restore/disk.ts';
 import type { WorldClock } from './world-clock.ts';
 
-/** What never comes back: a call of a process that was killed. */
-const NEVER = new Promise<never>(() => {});
+/** As a call of a process that was killed. A new one each time: what waits for a promise stays in memory as long as it does. */
+function neverComeBack(): Promise<never> {
+  return new Promise(() => {});
+}
 
 interface Ambush {
   callsLeft: number;
@@ -113,7 +115,7 @@ export class SimulatedProcess {
 
   async #hold(): Promise<void> {
     while (this.#thaw !== undefined && !this.#isDead) await this.#thaw.promise;
-    if (this.#isDead) await NEVER;
+    if (this.#isDead) await neverComeBack();
   }
 
   #steadyMs(): number {
