@@ -214,16 +214,6 @@ export class MemoryDisk implements ApplicationFiles {
     });
   }
 
-  /** Every file below a path, by its path below that, sorted. */
-  tree(path: string): ReadonlyMap<string, Uint8Array> {
-    const files = new Map<string, Uint8Array>();
-    for (const { name, isDirectory } of this.entries(path, 'sorted')) {
-      if (isDirectory) for (const [below, bytes] of this.tree(`${path}/${name}`)) files.set(`${name}/${below}`, bytes);
-      else files.set(name, this.read(`${path}/${name}`) ?? NOTHING);
-    }
-    return files;
-  }
-
   /** What is found of what lies under a path; undefined where nothing does, or no directory is on the way. */
   #look<T>(path: string, end: 'itself' | 'followed', work: (inode: Inode) => T): T | undefined {
     const place = this.#find(path);

@@ -17,7 +17,6 @@ import type { WorldClock } from './world-clock.ts';
 export const LINEAGE = 'sim';
 const PROGRAM = 'warmstate simulation';
 const DEADLINE_MS = 10 * 60_000;
-const SPACE = { freeBytes: 2 ** 40, sizeBytes: 2 ** 40 };
 
 export interface PodSettings extends Pick<AgentSettings, 'maxAgeMs' | 'keepWithinMs' | 'intervalMs' | 'prunes'> {
   /** Whether its node has watches left. */
@@ -233,7 +232,7 @@ export class Pod {
       store,
       files: filesOf(process, this.disk.files),
       askLock: () => process.call(() => (this.app === undefined ? ('stopped' as const) : ('running' as const))),
-      askSpace: async () => SPACE,
+      askSpace: this.disk.askSpace,
       clock: process.clock,
       emit: (event: Event) => this.#trace(process, event),
     };
