@@ -59,6 +59,8 @@ export default defineConfig({
           // What judges manifests is built here as well, where it never was.
           hookTimeout: 1_500_000,
           fileParallelism: false,
+          // Pods mostly wait; three applications leave room on two cores.
+          maxConcurrency: 3,
         },
       },
       {

@@ -66,12 +66,13 @@ async function expectUndisturbed(app: AppInCluster, pod: Tree): Promise<void> {
   expect([await restartsOf(app, pod, 'warmstate'), await restartsOf(app, pod, 'app')]).toEqual([0, 0]);
 }
 
-/** `restore` says that it could not, and lets the application start. */
-async function expectNotRestored(app: AppInCluster, pod: Tree): Promise<void> {
-  await app.namespace.until('restore has ended', async () => {
-    const code = exitCodeOf(await app.namespace.get('pod', nameOf(pod)), 'warmstate-restore');
-    return code === 0 || undefined;
+/** `restore` says that it could not and why, and lets the application start. */
+async function expectNotRestored(app: AppInCluster, pod: Tree, why: string): Promise<void> {
+  const ended = await app.namespace.until('restore has ended', async () => {
+    const now = await app.namespace.get('pod', nameOf(pod));
+    return exitCodeOf(now, 'warmstate-restore') === 0 ? now : undefined;
   });
+  expect(textAt(containerOf(ended, 'warmstate-restore'), 'state', 'terminated', 'message')).toContain(why);
   expect(await app.namespace.logs(nameOf(pod), 'warmstate-restore')).toContain(
     'not restored: the application starts cold',
   );
@@ -98,7 +99,7 @@ async function endOf(app: AppInCluster, pod: Tree): Promise<Tree> {
   return gone;
 }
 
-test('settings that cannot be used', async () => {
+test.concurrent('settings that cannot be used', async () => {
   await using app = await start({ configuration: { WARMSTATE_INTERVAL: 'soon' } });
   const pod = await app.podBeside([]);
   await expectUndisturbed(app, pod);
@@ -107,10 +108,10 @@ test('settings that cannot be used', async () => {
   expect(exitCodeOf(await endOf(app, pod), 'warmstate')).toBe(2);
 });
 
-test('storage that refuses', async () => {
+test.concurrent('storage that refuses', async () => {
   await using app = await start({ secret: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'wrong' } });
   const pod = await app.podBeside([]);
-  await expectNotRestored(app, pod);
+  await expectNotRestored(app, pod, 'the store rejects the signature');
   await expectUndisturbed(app, pod);
   const told = await app.namespace.until('the sidecar says who was refused', async () => {
     const { problems } = await app.status(pod);
@@ -119,7 +120,7 @@ test('storage that refuses', async () => {
   expect(told).toContain('the store rejects the signature');
 });
 
-test('a state directory that is missing, and an application that is', async () => {
+test.concurrent('a state directory that is missing, and an application that is', async () => {
   await Promise.all(
     [withVariable('WARMSTATE_STATE_DIR', '/nowhere'), withVariable('WARMSTATE_APPLICATION_ID', 'other')].map(
       async (change) => {
@@ -132,7 +133,7 @@ test('a state directory that is missing, and an application that is', async () =
   );
 });
 
-test('a state directory that cannot be read', async () => {
+test.concurrent('a state directory that cannot be read', async () => {
   const stranger = (manifest: Tree): Tree => {
     const changed = withContainers(manifest, (container) => ({
       ...container,
@@ -153,7 +154,7 @@ test('a state directory that cannot be read', async () => {
   expect(told).toContain(`/var/lib/kafka-streams/${app.name}`);
 });
 
-test('a port that is taken: the container is started again and again, the application is not', async () => {
+test.concurrent('a port that is taken: the container is started again and again, the application is not', async () => {
   const server = 'require("http").createServer((_, answer) => answer.writeHead(404).end()).listen(10464)';
   const impatient = (sidecar: Tree): Tree => ({
     ...sidecar,
@@ -194,7 +195,7 @@ test('a port that is taken: the container is started again and again, the applic
   expect(await restartsOf(app, pod, 'app')).toBe(0);
 });
 
-test('storage that does not answer when a pod starts, comes back, and is away when the pod ends', async () => {
+test.concurrent('storage that does not answer when a pod starts, comes back, and is away when the pod ends', async () => {
   const endpoint = new URL(servers.s3Endpoint);
   endpoint.hostname = SOMETIMES;
   const configuration = { WARMSTATE_S3_ENDPOINT: endpoint.origin, WARMSTATE_DEADLINE: '5s' };
@@ -204,7 +205,7 @@ test('storage that does not answer when a pod starts, comes back, and is away wh
   };
   await using app = await start({ configuration, change });
   const first = await app.podBeside([]);
-  await expectNotRestored(app, first);
+  await expectNotRestored(app, first, '--deadline 5s');
   await expectUndisturbed(app, first);
   await app.namespace.until('the sidecar says that storage is away', async () => {
     return (await app.status(first)).problems.some(({ area }) => area === 'storage') || undefined;
@@ -229,7 +230,7 @@ test('storage that does not answer when a pod starts, comes back, and is away wh
     await servers.cluster.inside('ip', 'address', 'delete', `${SOMETIMES}/24`, 'dev', 'node0');
     await app.namespace.delete('pod', nameOf(second), '--wait=false');
     const third = await app.podBeside([second]);
-    await expectNotRestored(app, third);
+    await expectNotRestored(app, third, '--deadline 5s');
     await using cold = await app.running(third);
     await cold.caughtUp(MORE, LOAD);
     expect(await cold.differencesFrom(MORE, LOAD)).toEqual([]);
@@ -238,7 +239,7 @@ test('storage that does not answer when a pod starts, comes back, and is away wh
   }
 });
 
-test('an application that crashes, a sidecar that is killed, and a sandbox that goes: the volume stays', async () => {
+test.concurrent('an application that crashes, a sidecar that is killed, and a sandbox that goes: the volume stays', async () => {
   await using app = await start();
   const pod = await app.podBeside([]);
   await expectUndisturbed(app, pod);
@@ -267,7 +268,7 @@ test('an application that crashes, a sidecar that is killed, and a sandbox that 
   expect(await running.differencesFrom(FEW, LOAD)).toEqual([]);
 });
 
-test('a volume that outgrows its limit: the pod is evicted, and the next one has what was published', async () => {
+test.concurrent('a volume that outgrows its limit: the pod is evicted, and the next one has what was published', async () => {
   const volumes = [{ name: 'state', emptyDir: { sizeLimit: '30Mi' } }];
   const limited = (manifest: Tree): Tree => withPod(manifest, (pod) => ({ ...pod, volumes }));
   await using app = await start({ change: limited });
@@ -299,7 +300,7 @@ async function fill(app: AppInCluster, pod: Tree, megabytes: number): Promise<vo
   await app.namespace.cluster.inside('dd', ...options);
 }
 
-test('one task that cannot be captured: the others are', async () => {
+test.concurrent('one task that cannot be captured: the others are', async () => {
   await using app = await start();
   const first = await app.podBeside([]);
   await expectUndisturbed(app, first);
@@ -315,7 +316,7 @@ test('one task that cannot be captured: the others are', async () => {
   expect(await running.differencesFrom(FEW, LOAD)).toEqual([]);
 });
 
-test('a sidecar without memory: the application starts and works', async () => {
+test.concurrent('a sidecar without memory: the application starts and works', async () => {
   const resources = { requests: { memory: '24Mi' }, limits: { memory: '24Mi' } };
   const starved = (manifest: Tree): Tree =>
     withContainers(manifest, (container) => (isSidecar(container) ? { ...container, resources } : container));
