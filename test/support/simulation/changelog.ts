@@ -137,7 +137,8 @@ export class Changelog {
       // Replay brings what comes later, but for deletions that are forgotten.
       if (last.offset > offset && !isForgotten(last, nowMs)) {
         const before = this.#byKey.get(last.key)?.findLast((one) => one.offset <= offset);
-        if (isExact && before?.value !== undefined && held?.offset !== before.offset)
+        const isNeeded = isExact && before?.value !== undefined && !this.#isCompacted(before, nowMs);
+        if (isNeeded && held?.offset !== before.offset)
           return `${this.store} lacks ${describe(before)} at its offset ${offset}`;
         continue;
       }

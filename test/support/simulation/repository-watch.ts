@@ -2,7 +2,6 @@ import { type DamageReport, decodeDamageReport } from '../../../src/repository/d
 import { decodeDocument, type Entry, filesOfEntry, type SnapshotDocument } from '../../../src/repository/document.ts';
 import { decodeFence, type Fence } from '../../../src/repository/fence.ts';
 import { parseKey, repositoryKeys, type SnapshotName } from '../../../src/repository/keys.ts';
-import { decodeRecord, type EpochRecord } from '../../../src/repository/record.ts';
 import type { BucketWatch } from './bucket.ts';
 import { APPLICATION } from './cluster.ts';
 import { LINEAGE } from './pod.ts';
@@ -21,7 +20,6 @@ const KEYS = repositoryKeys({ application: APPLICATION, lineage: LINEAGE });
 export class RepositoryWatch implements BucketWatch {
   /** What lies there, read. */
   readonly documents = new Map<string, WatchedDocument>();
-  readonly records = new Map<string, EpochRecord>();
   readonly fences: Fence[] = [];
   readonly damage = new Map<string, DamageReport>();
   /** What a lifecycle rule took. */
@@ -48,7 +46,7 @@ export class RepositoryWatch implements BucketWatch {
         this.#unread.push({ key, bytes });
         return;
       case 'record':
-        return this.#noteRecord(key, decodeRecord(bytes, key));
+        return this.#noteRecord(bytes);
       case 'fence':
         this.fences.push(decodeFence(bytes, key));
         this.version += 1;
@@ -84,8 +82,6 @@ export class RepositoryWatch implements BucketWatch {
         this.version += 1;
         return;
       case 'record':
-        this.records.delete(key);
-        return;
       case 'fence':
       case 'repository':
         return;
@@ -145,10 +141,13 @@ export class RepositoryWatch implements BucketWatch {
   }
 
   /** From here on its writer stands by its newest document, and what that needs must be there. */
-  #noteRecord(key: string, record: EpochRecord): void {
-    this.records.set(key, record);
-    if (record.newest === undefined) return;
-    const document = KEYS.snapshot({ epoch: record.epoch, n: record.newest });
+  #noteRecord(bytes: Uint8Array): void {
+    // There are thousands of them, and its readers check all that they say.
+    const { epoch, newest }: { readonly epoch: string; readonly newest?: number } = JSON.parse(
+      Buffer.from(bytes).toString(),
+    );
+    if (newest === undefined) return;
+    const document = KEYS.snapshot({ epoch, n: newest });
     if (this.#present.has(document)) this.#acknowledged.add(document);
   }
 
