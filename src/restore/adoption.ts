@@ -94,8 +94,15 @@ export class Adoption {
   }
 
   async #settleOn(): Promise<Choice | undefined> {
-    for (let round = 1; ; round++) {
+    for (let round = 1, isSure = false; ; round++) {
       const choice = chooseNext(this.#scene, this.#me);
+      if (choice === undefined && !isSure && this.#claims.length > 0) {
+        // What was not read again may look as if somebody claimed it: whoever leaves it has looked at all there is.
+        isSure = true;
+        this.#survey = forNextPlan(this.#survey);
+        await this.#lookAgain();
+        continue;
+      }
       const open = this.#claims.filter(({ kind, isSettled }) => kind !== 'own' && !isSettled);
       const stands = choice !== undefined && open.length > 0 && isAnnounced(choice, open);
       if (stands || (choice === undefined && open.length === 0)) return choice;

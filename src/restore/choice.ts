@@ -70,13 +70,14 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
   const own = me.claims.length === 0 ? findOwn(scene, me.instance, tasksOf) : undefined;
   if (own !== undefined) return own;
   const table = new Table(view);
+  // Who has ended does not choose again: whoever has the same and still can must.
+  const wasFirst = ({ epoch, hasEnded }: Claimant): boolean => hasEnded || compareEpochs(epoch, me.epoch) < 0;
   /** What others have, or had a better claim to: it does not count for the share. */
   const beaten = new Set(view.held.keys());
   for (const other of others) {
     for (const claim of other.claims.filter(isFirm)) table.take(claim, other);
-    const precedes = compareEpochs(other.epoch, me.epoch) < 0;
     for (const claim of other.isPending ? other.claims : []) {
-      if (claim.kind !== 'own' && !(claim.kind === 'adopted' && precedes)) continue;
+      if (claim.kind !== 'own' && !(claim.kind === 'adopted' && wasFirst(other))) continue;
       for (const task of tasksOf.get(claim.epoch) ?? []) beaten.add(task);
     }
   }
@@ -98,9 +99,7 @@ export function chooseNext(scene: Scene, me: Chooser): Choice | undefined {
   });
   const isBeatenCopy = ({ kind, epoch }: Claim): boolean =>
     kind === 'copied' &&
-    others.some(
-      (other) => compareEpochs(other.epoch, me.epoch) < 0 && isAnnounced({ kind, epochs: [epoch] }, other.claims),
-    );
+    others.some((other) => wasFirst(other) && isAnnounced({ kind, epochs: [epoch] }, other.claims));
   const have = new Set([...me.present, ...standing]);
   have.delete(GLOBAL_TASK);
   for (const { epoch } of mine) table.remove(tasksOf.get(epoch) ?? []);
@@ -142,6 +141,7 @@ export function explainLeft(scene: Scene, me: Chooser): ReadonlyMap<string, Expl
 interface Claimant extends Pick<Chooser, 'epoch' | 'appVersion' | 'claims'> {
   /** What it claimed is nowhere else to be seen yet. */
   readonly isPending: boolean;
+  readonly hasEnded: boolean;
 }
 
 /** A scene as one instance sees it. */
@@ -165,14 +165,14 @@ function viewOf(scene: Scene, instance: string): View {
 
 function findClaimants(scene: Scene, others: readonly Life[]): readonly Claimant[] {
   const followers = Map.groupBy(scene.lives, ({ after }) => after);
-  return others.flatMap(({ epoch, role, appVersion, claims, silentMs }) => {
+  return others.flatMap(({ epoch, role, state, appVersion, claims, silentMs }) => {
     if (role !== 'restore' || claims.length === 0) return [];
     const runs = followers.get(epoch) ?? [];
     const isRunning = runs.some(({ state }) => state !== 'gone');
     const isFresh = runs.length === 0 && silentMs <= EPOCH_SILENCE_MS_MAX;
     const hasPublished = runs.some(({ tasks }) => tasks.length > 0);
     const isPending = isFresh || (isRunning && !hasPublished);
-    return isPending || isRunning ? [{ epoch, appVersion, claims, isPending }] : [];
+    return isPending || isRunning ? [{ epoch, appVersion, claims, isPending, hasEnded: state === 'gone' }] : [];
   });
 }
 

@@ -25,7 +25,7 @@ export interface Survey {
 }
 
 interface Reading {
-  /** For this plan. */
+  /** Since the beginning; less than none where that does not count. */
   readonly times: number;
   readonly modifiedMs: number;
   readonly storeTimeMs: number;
@@ -34,10 +34,10 @@ interface Reading {
 /** Some servers know the time of an object to the second only. */
 const RESOLUTION_MS = 1000;
 /**
- * For one plan. Whoever changed its mind more often than that is taken to choose as everybody does; what that gets wrong is
+ * Before anything is restored. Whoever changed its mind more often than that is taken to choose as everybody does; what that gets wrong is
  * only waste, and hundreds of pods that start together do not read each other round after round.
  */
-const READS_MAX = 2;
+const READS_MAX = 8;
 
 /**
  * The records of a listing that may still matter, each read once. Older ones hold nothing that may be restored; of this
@@ -66,9 +66,11 @@ export async function takeSurvey(
   return { storeTimeMs, recorded, records, newest: snapshots, readings: readingsOf(records) };
 }
 
-/** The same for another plan, for which everything may be read again. */
+/** The same for whoever has something and chooses once more, which few do: everything may be read as often as it changes. */
 export function forNextPlan(survey: Survey): Survey {
-  const readings = [...survey.readings].map(([epoch, reading]) => [epoch, { ...reading, times: 0 }] as const);
+  const readings = [...survey.readings].map(
+    ([epoch, reading]) => [epoch, { ...reading, times: Number.NEGATIVE_INFINITY }] as const,
+  );
   return { ...survey, readings: new Map(readings) };
 }
 
