@@ -6,8 +6,8 @@ import { type Outcome, simulate } from './support/simulation/simulation.ts';
 // looked after in every step stands in docs/decisions/0028-the-simulation.md. More seeds: npm run simulate -- --seeds N.
 
 const STEPS = 500;
-const SEEDS = 20;
-const CHUNKS = 2;
+const SEEDS = 30;
+const CHUNKS = 3;
 const SEEDS_IN_CHUNK = SEEDS / CHUNKS;
 
 beforeAll(async () => (await openSha256())[Symbol.dispose]());
