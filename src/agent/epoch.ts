@@ -195,6 +195,7 @@ export class Epoch implements AsyncDisposable {
     this.#findings = findings;
     this.#current = current;
     if (document !== undefined) this.#goOnFrom(document);
+    else this.#letGoOfWithdrawn();
     await this.#fence(distrusted, signal);
     return {
       ...result,
@@ -292,6 +293,12 @@ export class Epoch implements AsyncDisposable {
   #learn(): void {
     teachTables(this.#legacy, this.known);
     this.known.forgetObjects(this.#withdrawals.damagedObjects);
+  }
+
+  /** What was withdrawn and left nothing to say is offered no more: another round would come to the same. */
+  #letGoOfWithdrawn(): void {
+    this.#entries = new Map([...this.#entries].filter(([, entry]) => this.#whyWithdrawn(entry) === undefined));
+    this.#hasWithdrawn = false;
   }
 
   #goOnFrom(document: SnapshotDocument): void {

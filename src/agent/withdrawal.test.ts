@@ -1,4 +1,4 @@
-import { stat, utimes } from 'node:fs/promises';
+import { rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
@@ -70,6 +70,22 @@ describe('what is forgotten while the application runs', () => {
     // No more rounds come of it.
     await scene.pass(20 * MINUTE_MS, 10_000);
     expect(scene.rounds.length).toBe(2);
+  });
+
+  test('costs one round where it is of an earlier life, and nothing is left to offer', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.kill();
+    await rm(join(scene.disk.applicationDirectory, '0_0'), { recursive: true });
+    scene.start();
+    await scene.until('the epoch', () => scene.status.epoch !== undefined);
+    await forget(scene);
+    await scene.pass(20 * MINUTE_MS, 10_000);
+    const rounds = scene.rounds.length;
+    await scene.pass(20 * MINUTE_MS, 10_000);
+    expect(scene.rounds.length - rounds).toBeLessThan(2);
   });
 
   test('gives way to what comes after it, though its offsets are lesser', async () => {
