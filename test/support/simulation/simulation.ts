@@ -594,8 +594,10 @@ class Simulation {
       await this.#command('forget', (parts) => this.#forgetAll(parts));
       if (tries > 3) return 'all converges: forget fails in fair weather';
     }
+    // Somebody has to notice what expired, and writers look around every quarter of an hour.
+    this.#prune();
     if (this.#pods.length === 0) this.#startPod();
-    for (let minute = 0; minute < 15; minute++) {
+    for (let minute = 0; minute < 20; minute++) {
       this.#assign({ isMove: false });
       for (const task of this.#cluster.tasks)
         for (const event of ['write', 'commit', 'checkpoint'] as const) this.#ownerOf(task)?.app?.do(task, event);
