@@ -92,7 +92,7 @@ export const CLAIMS: readonly Mutation[] = [
     rule: 'R2',
     without: 'the smaller epoch',
     ...CHOICE,
-    from: 'const precedes = compareEpochs(other.epoch, me.epoch) < 0;',
-    to: 'const precedes = compareEpochs(other.epoch, me.epoch) > 0;',
+    from: 'hasEnded || compareEpochs(epoch, me.epoch) < 0;',
+    to: 'hasEnded || compareEpochs(epoch, me.epoch) > 0;',
   },
 ];
