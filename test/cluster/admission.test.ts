@@ -90,7 +90,7 @@ test.each(KINDS)('the pods of a %s are made with warmstate, without a ConfigMap 
     'cannot restore: --destination is not set',
   );
   expect(at(named(status, 'warmstate'), ['restartCount'])).toBe(0);
-  const metrics = await cluster.raw(`/api/v1/namespaces/${namespace.name}/pods/${name}:10464/proxy/metrics`);
+  const metrics = await namespace.metrics(name);
   expect(metrics).toContain('\nwarmstate_config_valid 0\n');
 });
 
@@ -100,7 +100,7 @@ test('the settings of the namespace come from its ConfigMap', async () => {
   await namespace.apply(JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'warmstate' }, data }));
   await namespace.apply(workload('StatefulSet', 'orders'));
   await namespace.untilCondition('pod', 'orders-0', 'Ready');
-  const metrics = await cluster.raw(`/api/v1/namespaces/${namespace.name}/pods/orders-0:10464/proxy/metrics`);
+  const metrics = await namespace.metrics('orders-0');
   expect(metrics).toContain('\nwarmstate_config_valid 1\n');
   expect(metrics).toContain(`lineage="${namespace.name}"`);
 });

@@ -122,8 +122,8 @@ export class AppInCluster implements AsyncDisposable {
 
   /** The value of one series of the sidecar's `/metrics`. */
   async metric(pod: Tree, series: string): Promise<number | undefined> {
-    const path = `/api/v1/namespaces/${this.name}/pods/${nameOf(pod)}:10464/proxy/metrics`;
-    const line = (await this.namespace.cluster.raw(path)).split('\n').find((each) => each.startsWith(`${series} `));
+    const metrics = await this.namespace.metrics(nameOf(pod));
+    const line = metrics.split('\n').find((each) => each.startsWith(`${series} `));
     return line === undefined ? undefined : Number(line.slice(series.length + 1));
   }
 

@@ -134,6 +134,12 @@ export class Namespace implements AsyncDisposable {
     return this.kubectl('exec', pod, '-c', container, '--', ...command);
   }
 
+  /** What the sidecar of a pod tells Prometheus, once it listens: a pod may be Ready before. */
+  async metrics(pod: string): Promise<string> {
+    const path = `/api/v1/namespaces/${this.name}/pods/${pod}:10464/proxy/metrics`;
+    return this.until(`${pod} answers with its metrics`, () => this.cluster.raw(path));
+  }
+
   /** What was said of an object, as `Reason: message`, oldest first. */
   async events(name: string): Promise<readonly string[]> {
     const events = await this.list('events', '--field-selector', `involvedObject.name=${name}`);
