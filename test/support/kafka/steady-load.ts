@@ -24,7 +24,12 @@ export class SteadyLoad implements AsyncDisposable {
     return new SteadyLoad(app, rate);
   }
 
-  /** How many records there are then, the earlier ones with them. */
+  /** How many records there are so far, the earlier ones with them. */
+  get fed(): number {
+    return this.#fed;
+  }
+
+  /** How many records there are then. */
   async stop(): Promise<number> {
     this.#stopping.abort();
     await this.#feeding;
