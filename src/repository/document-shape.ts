@@ -156,6 +156,7 @@ const taskMemory = object<TaskMemory>({
   birthtimeNs: signedDigits,
   checkpoint: optional(inodeAndMtime),
   passed: flag,
+  exceeded: optional(flag),
   tainted: flag,
   databases: mapOf(
     nameText,

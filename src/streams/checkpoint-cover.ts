@@ -8,7 +8,23 @@ export function isCovered(sight: TaskSight, memory: TaskMemory | undefined, cont
   const { mtimeNs } = sight.checkpoint;
   const isDated = !context.clockSteppedBack && hasNoFutureStamp(sight, mtimeNs, context.nowMs);
   const isVisible = sight.databases.every((database) => !database.newestDropped || isOlder(database, sight, memory));
-  return (isDated && isVisible && coversByStamps(sight, mtimeNs)) || coversByMemory(sight, memory);
+  const isOpen = !isSeenExceeded(sight, memory);
+  return (isDated && isVisible && isOpen && coversByStamps(sight, mtimeNs)) || coversByMemory(sight, memory);
+}
+
+/** The clock of a file server may be so much ahead of ours; one that was set back is a matter of more. */
+const SERVER_AHEAD_MS = 1000;
+
+/**
+ * Whether a checkpoint that does not cover what is on disk is known never to (Q2). Only where a stamp lies a moment ahead
+ * another look decides.
+ */
+export function isExceeded(sight: TaskSight, memory: TaskMemory | undefined, context: JudgeContext): boolean {
+  if (sight.checkpoint === undefined || context.installedQuality !== undefined) return false;
+  if (context.clockSteppedBack || isSeenExceeded(sight, memory)) return true;
+  const { mtimeNs } = sight.checkpoint;
+  const isAhead = (byMs: number): boolean => !hasNoFutureStamp(sight, mtimeNs, context.nowMs + byMs);
+  return !isAhead(0) || isAhead(SERVER_AHEAD_MS);
 }
 
 /** Q5: a clock that jumped makes later writes look older. */
@@ -49,6 +65,18 @@ function coversByMemory(sight: TaskSight, memory: TaskMemory | undefined): boole
     if (before === undefined) return database.greatestSequence === 0n && database.tables.length === 0;
     // A new manifest starts from a summary in which compaction may have hidden what was added since.
     return before.manifest === database.manifest && database.greatestSequence <= before.greatestSequence;
+  });
+}
+
+/**
+ * Q2: an earlier look found the same checkpoint exceeded, or less on disk: all that came since was written after it, whatever
+ * is stamped on it.
+ */
+function isSeenExceeded(sight: TaskSight, memory: TaskMemory | undefined): boolean {
+  if (memory === undefined || !isSameCheckpoint(sight, memory)) return false;
+  if (memory.exceeded === true) return true;
+  return sight.databases.some(({ path, greatestSequence }) => {
+    return greatestSequence > (memory.databases.get(path)?.greatestSequence ?? 0n);
   });
 }
 

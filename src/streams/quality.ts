@@ -1,5 +1,5 @@
 import { type FileFacts, isSameDirectory } from '../base/file-access.ts';
-import { isCovered, isSameCheckpoint } from './checkpoint-cover.ts';
+import { isCovered, isExceeded, isSameCheckpoint } from './checkpoint-cover.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 import { findMissing, type ParentMemory } from './completeness.ts';
 import type { FamilySight } from './family-offsets.ts';
@@ -55,6 +55,8 @@ export interface TaskMemory {
   readonly checkpoint: { readonly inode: bigint; readonly mtimeNs: bigint } | undefined;
   /** Whether that checkpoint covered everything on disk at the last look (Q1 or Q2). */
   readonly passed: boolean;
+  /** More was on disk than it covers: it never will, while it is this checkpoint (Q2). */
+  readonly exceeded?: boolean | undefined;
   /** Opened anew over tables that no checkpoint covered (Q6): never again valid under exactly-once while it is this directory. */
   readonly tainted: boolean;
   /** Per database, by its path below the task directory, as of the last look. */
@@ -152,8 +154,10 @@ function judgeFile(sight: TaskSight, { memory, context, missing }: Given): Judge
   const cover =
     checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), context.applicationId);
   const leftOut = cover?.kind === 'covered' ? cover.leftOut : [];
+  const passed = isCovered(sight, memory, context);
   const next = remember(sight, memory, {
-    passed: isCovered(sight, memory, context),
+    passed,
+    exceeded: !passed && isExceeded(sight, memory, context),
     tainted: isTainted(sight, memory),
     isWhole: missing === undefined,
     watch: watchCheckpoint(sight, memory, { context, leftOut }),
@@ -321,7 +325,7 @@ function describeSignature(context: JudgeContext, watch: CheckpointWatch): strin
 function remember(
   sight: TaskSight,
   memory: TaskMemory | undefined,
-  look: Pick<TaskMemory, 'passed' | 'tainted' | 'watch'> & { readonly isWhole: boolean },
+  look: Pick<TaskMemory, 'passed' | 'exceeded' | 'tainted' | 'watch'> & { readonly isWhole: boolean },
 ): TaskMemory {
   const { device, inode, birthtimeNs } = sight.facts;
   const { checkpoint } = sight;
@@ -334,6 +338,7 @@ function remember(
     birthtimeNs,
     checkpoint: checkpoint === undefined ? undefined : { inode: checkpoint.inode, mtimeNs: checkpoint.mtimeNs },
     passed: look.passed,
+    exceeded: look.exceeded === true ? true : undefined,
     tainted: look.tainted,
     databases: new Map(
       sight.databases.map(({ path, manifest, greatestSequence }) => [path, { manifest, greatestSequence }] as const),
