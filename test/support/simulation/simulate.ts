@@ -1,70 +1,46 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { openSha256 } from '../../../src/base/sha256.ts';
-import { type Outcome, simulate } from './simulation.ts';
+import { type CampaignOrder, countFindings, runCampaign, type SeedReport } from './campaign.ts';
+import { simulate } from './simulation.ts';
 
-// npm run simulate -- --seeds N [--from S] [--steps N] [--workers N], or --seed S --trace for one of them.
+// npm run simulate -- --seeds N [--from S] [--steps N] [--workers N], or --seed S --trace for one of them. Findings go to
+// the standard output as they come, progress to the standard error; SIGINT and SIGTERM end it with its summary.
 
 const PROGRESS_MS = 10_000;
 
-interface Share {
-  readonly first: number;
-  readonly stride: number;
-  readonly end: number;
-  readonly steps: number;
-}
-
-type Told = Pick<Outcome, 'seed' | 'steps' | 'finding'>;
-
-async function runShare({ first, stride, end, steps }: Share, tell: (told: Told) => void): Promise<void> {
-  for (let seed = first; seed < end; seed += stride) {
-    const outcome = await simulate(seed, { steps });
-    tell({ seed, steps: outcome.steps, finding: outcome.finding });
-  }
-}
-
-async function runAll(options: {
-  readonly from: number;
-  readonly seeds: number;
-  readonly steps: number;
-  readonly workers: number;
-}): Promise<number> {
-  const { from, seeds, steps, workers } = options;
+async function runAll(order: CampaignOrder): Promise<number> {
+  const { seeds, signal } = order;
   const startedMs = performance.now();
-  const failed: Told[] = [];
+  const reports: SeedReport[] = [];
   let done = 0;
   let toldMs = startedMs;
   const progress = (): string => {
     const seconds = (performance.now() - startedMs) / 1000;
-    return `${done} of ${seeds} seeds, ${(done / seconds).toFixed(1)} a second, ${failed.length} failed`;
+    const { user, system } = process.cpuUsage();
+    const cpu = (user + system) / 1e6 / Math.max(1, done);
+    const speed = `${(done / seconds).toFixed(1)} a second, ${cpu.toFixed(3)} CPU s each`;
+    return `${done} of ${seeds} seeds from ${order.from} on, ${order.steps} steps each; ${speed}; ${reports.length} found something`;
   };
-  const note = (told: Told): void => {
+  await runCampaign(order, (report) => {
     done += 1;
-    if (told.finding !== undefined) {
-      failed.push(told);
-      console.log(`seed ${told.seed} after ${told.steps} steps: ${told.finding}`);
+    if (report.finding !== undefined) {
+      reports.push(report);
+      console.log(`seed ${report.seed} after ${report.steps} steps: ${report.finding}`);
     }
     if (performance.now() - toldMs < PROGRESS_MS) return;
     toldMs = performance.now();
-    console.log(progress());
-  };
-  const runs = Array.from({ length: workers }, (_, index) => {
-    const share: Share = { first: from + index, stride: workers, end: from + seeds, steps };
-    const worker = new Worker(new URL(import.meta.url), { argv: [JSON.stringify(share)] });
-    worker.on('message', note);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    worker.on('error', reject);
-    worker.on('exit', () => resolve());
-    return promise;
+    console.error(progress());
   });
-  await Promise.all(runs);
-  console.log(progress());
-  if (failed.length > 0) console.log(`failed: ${failed.map(({ seed }) => seed).join(' ')}`);
-  return failed.length === 0 ? 0 : 1;
+  console.log(`${signal.aborted ? 'stopped after ' : ''}${progress()}`);
+  for (const [invariant, found] of countFindings(reports))
+    console.log(`${found.length} × ${invariant}: seeds ${found.join(' ')}`);
+  return reports.length === 0 ? 0 : 1;
 }
 
 async function runOne(seed: number, options: { readonly steps: number; readonly trace: boolean }): Promise<number> {
+  // All hashes are computed in this thread, once what hashes is loaded.
+  (await openSha256())[Symbol.dispose]();
   const { trace, finding, hash, counts } = await simulate(seed, options);
   if (options.trace) console.log(trace.join('\n'));
   console.log(JSON.stringify(counts));
@@ -72,26 +48,25 @@ async function runOne(seed: number, options: { readonly steps: number; readonly 
   return finding === undefined ? 0 : 1;
 }
 
-// All hashes are computed in this thread, once what hashes is loaded.
-(await openSha256())[Symbol.dispose]();
-if (isMainThread) {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: 'string', default: '1000' },
-      from: { type: 'string', default: '1' },
-      steps: { type: 'string', default: '500' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-      seed: { type: 'string' },
-      trace: { type: 'boolean', default: false },
-    },
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '1000' },
+    from: { type: 'string', default: '1' },
+    steps: { type: 'string', default: '500' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+    seed: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+  },
+});
+const steps = Number(values.steps);
+if (values.seed === undefined) {
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stopping.abort());
+  process.exitCode = await runAll({
+    from: Number(values.from),
+    seeds: Number(values.seeds),
+    steps,
+    workers: Number(values.workers),
+    signal: stopping.signal,
   });
-  const steps = Number(values.steps);
-  process.exitCode =
-    values.seed === undefined
-      ? await runAll({ from: Number(values.from), seeds: Number(values.seeds), steps, workers: Number(values.workers) })
-      : await runOne(Number(values.seed), { steps, trace: values.trace });
-} else {
-  const share: Share = JSON.parse(process.argv[2] ?? '');
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port of a worker, no window
-  await runShare(share, (told) => parentPort?.postMessage(told));
-}
+} else process.exitCode = await runOne(Number(values.seed), { steps, trace: values.trace });

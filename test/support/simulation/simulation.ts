@@ -266,7 +266,7 @@ class Simulation {
     if (this.#isResetting && this.#chance.happens(0.5)) void this.#command('forget', (parts) => this.#forgetAll(parts));
   }
 
-  #startPod(): void {
+  #startPod(): Pod {
     const chance = this.#chance;
     const taken = new Set(this.#pods.map(({ name }) => name));
     const free = Array.from({ length: PODS_MAX + 1 }, (_, n) => `app-${n}`).find((name) => !taken.has(name));
@@ -279,6 +279,7 @@ class Simulation {
     this.#pods.push(pod);
     pod.startRestore();
     this.#note(`${name} starts${old === undefined ? '' : ' on its old volume'}, ${pod.volume.skewMs} ms ahead`);
+    return pod;
   }
 
   #drawSettings(): PodSettings {
@@ -522,7 +523,10 @@ class Simulation {
   }
 
   async #forgetAll(parts: CommandParts): Promise<string> {
-    const said = await this.#forgetBy(parts, { all: true, task: undefined });
+    const said = await this.#forgetBy(parts, { all: true, task: undefined }).catch((error: unknown) => {
+      if (isFailure(error, 'missing')) return 'found nothing';
+      throw error;
+    });
     this.#isResetting = false;
     return said;
   }
@@ -586,6 +590,7 @@ class Simulation {
     this.#bucket.weather = FAIR_WEATHER;
     this.#bucket.isAway = false;
     this.#clock.wakeInTime();
+    for (const pod of this.#pods) this.#setClockRight(pod);
     for (const { process } of this.#lives) {
       process.leaveAlone();
       this.#thaw(process);
@@ -596,7 +601,7 @@ class Simulation {
     }
     // Somebody has to notice what expired, and writers look around every quarter of an hour.
     this.#prune();
-    if (this.#pods.length === 0) this.#startPod();
+    if (this.#pods.length === 0) this.#setClockRight(this.#startPod());
     for (let minute = 0; minute < 20; minute++) {
       this.#assign({ isMove: false });
       for (const task of this.#cluster.tasks)
@@ -614,6 +619,12 @@ class Simulation {
     if (this.#lives.length > 0)
       return `all converges: ${this.#lives.map(({ process }) => process.name).join()} did not end`;
     return this.#findColdStart();
+  }
+
+  #setClockRight(pod: Pod): void {
+    if (pod.volume.skewMs === 0) return;
+    pod.volume.skewMs = 0;
+    pod.hasTurnedClock = true;
   }
 
   /** What was opened over writes that nobody could vouch for (Q6), or has stamps of a clock that went back (Q5), is refused for long. */
