@@ -342,6 +342,30 @@ describe('the end', () => {
     expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['released', 1]]);
   });
 
+  test('shows an application that was closed, though a snapshot that was begun before took all the time', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    const agent = scene.start({ settings: { terminationGracePeriodMs: 30_000 } });
+    await scene.untilRounds(1);
+    const slow = {
+      kind: 'delay',
+      ms: 3_600_000,
+      operation: 'put',
+      key: /\/(data|snapshots)\//,
+      times: Infinity,
+    } as const;
+    scene.store.script(slow);
+    await scene.disk.moveOffsets('0_0', 5);
+    const early = agent.requestSnapshot('pre_stop').catch((error: unknown) => error);
+    await scene.pass(2000);
+    scene.stop();
+    await scene.pass(2000);
+    expect(scene.records().map(({ state }) => state)).toEqual(['finishing']);
+    scene.lock = 'stopped';
+    await scene.end();
+    expect(await early).toBeInstanceOf(Error);
+    expect(scene.records().map(({ state, newest }) => [state, newest])).toEqual([['released', 1]]);
+  });
+
   test('seals also where nothing had changed', async () => {
     await using scene = await AgentScenario.open(CLOSED);
     scene.lock = 'stopped';

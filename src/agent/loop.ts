@@ -94,7 +94,7 @@ export class Loop implements Agent {
     const unusable = this.#troubles.problems.find(({ area }) => area === 'settings');
     if (unusable !== undefined) return Promise.reject(new Failure('invalid', unusable.message));
     if (trigger === 'pre_stop') {
-      if (this.#trialNews.expectEnd()) this.#publisher.tellEnd(this.#ending.signal);
+      if (this.#trialNews.expectEnd()) this.#publisher.tell('finishing', this.#ending.signal);
       this.#publisher.hurry();
     }
     const result = this.#requests.add(trigger);
@@ -315,18 +315,22 @@ export class Loop implements Agent {
       graceMs === undefined ? undefined : this.#endAfter(graceMs - Math.min(GRACE_MARGIN_MS, graceMs / 4), over.signal);
     const aliveness = this.#keepAlive(over.signal);
     const startedMs = clock.monotonicMs();
-    await this.#work;
     let [isTold, isEarlyDone] = [false, false];
     while (!this.#ending.signal.aborted && !(await this.#isReleased(startedMs))) {
-      if (!isTold) this.#publisher.tellEnd(this.#ending.signal);
+      if (!isTold) this.#publisher.tell('finishing', this.#ending.signal);
       isTold = true;
       // It may be killed before the application is closed: then this is what stands.
-      if (!isEarlyDone && clock.monotonicMs() - startedMs >= (graceMs ?? GRACE_MS_DEFAULT) / 2) {
+      const isHalfOver = clock.monotonicMs() - startedMs >= (graceMs ?? GRACE_MS_DEFAULT) / 2;
+      if (!isEarlyDone && isHalfOver && this.#work === undefined) {
         isEarlyDone = true;
-        await this.#tryLast({});
+        this.#begin(() => this.#tryLast({}));
       }
       await clock.sleep(RELEASE_POLL_MS, this.#ending.signal);
     }
+    // What is under way may take all the time that is left.
+    const isUnderWay = this.#work !== undefined && !this.#ending.signal.aborted;
+    if (isUnderWay) this.#publisher.tell('released', this.#ending.signal);
+    await this.#work;
     while (!this.#ending.signal.aborted && !(await this.#tryLast({ state: 'sealed' }))) {
       if (!this.#isReadable) break; // Nothing more will come of it.
       await clock.sleep(LAST_RETRY_MS * this.#world.random.fraction(), this.#ending.signal);

@@ -118,9 +118,9 @@ export class Publisher implements AsyncDisposable {
     this.#news = { ...this.#news, ...news };
   }
 
-  /** Says that the pod is about to end, for whoever goes on with what it has. */
-  tellEnd(signal: AbortSignal): void {
-    this.note({ state: 'finishing' });
+  /** Says that the pod is about to end, or that its application is closed, for whoever goes on with what it has. */
+  tell(state: 'finishing' | 'released', signal: AbortSignal): void {
+    this.note({ state });
     this.beginRenewal(signal);
   }
 
