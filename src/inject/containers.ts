@@ -55,6 +55,8 @@ export function sidecarContainer(facts: ContainerFacts): Tree {
       periodSeconds: 30,
       timeoutSeconds: 10,
       failureThreshold: 10,
+      // The pod's is long, for its own end: a sidecar that hangs would be waited for as long.
+      terminationGracePeriodSeconds: 10,
     },
     lifecycle: { preStop: { httpGet: { path: '/-/pre-stop', port: 'warmstate' } } },
     terminationMessagePolicy: 'FallbackToLogsOnError',

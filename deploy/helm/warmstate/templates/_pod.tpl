@@ -48,6 +48,7 @@ backup.velero.io/backup-volumes-excludes: state
     periodSeconds: 30
     timeoutSeconds: 10
     failureThreshold: 10
+    terminationGracePeriodSeconds: 10
   lifecycle:
     preStop:
       httpGet: {path: /-/pre-stop, port: warmstate}
