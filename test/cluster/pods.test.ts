@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { at, type Tree, textAt, treeAt } from '../../src/inject/tree.ts';
-import { Cluster } from '../support/cluster.ts';
 import { AppInCluster, killContainer, LOAD, nameOf, TASKS, withContainers } from '../support/cluster-app.ts';
-import { Servers } from '../support/cluster-servers.ts';
+import { openServersOfFile } from '../support/cluster-servers.ts';
 import { ContainerLog, containerOf } from '../support/container-log.ts';
 import { departuresFromDelta, totalsOf } from '../support/kafka/delta.ts';
 import type { LogLine } from '../support/sidecar.ts';
@@ -12,23 +11,11 @@ const SOME = 10_000;
 const MORE = 11_000;
 /** No table is flushed by so few. */
 const FEW = 2000;
-const FINALIZER = 'test.warmstate.dev/look';
 
-const ended = new AbortController();
-const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(1_200_000)]);
-let servers: Servers;
-
-beforeAll(async () => {
-  servers = await Servers.open(Cluster.open(), signal);
-});
-
-afterAll(async () => {
-  ended.abort();
-  await servers?.[Symbol.asyncDispose]();
-});
+const servers = openServersOfFile(1_200_000);
 
 test('a pod starts cold once; killed with its node, the next one is warm and replays only the delta', async () => {
-  await using app = await AppInCluster.start(servers, { kind: 'StatefulSet', guarantee: 'at_least_once', signal });
+  await using app = await AppInCluster.start(servers(), { kind: 'StatefulSet', guarantee: 'at_least_once' });
   const first = await app.podBeside([]);
   expect(await app.restored(first)).toMatchObject({ outcome: 'empty', tasks: [] });
   {
@@ -41,7 +28,7 @@ test('a pod starts cold once; killed with its node, the next one is warm and rep
   }
 
   const now = await app.namespace.get('pod', nameOf(first));
-  await Promise.all(['app', 'warmstate'].map((container) => killContainer(servers.cluster, now, container)));
+  await Promise.all(['app', 'warmstate'].map((container) => killContainer(servers().cluster, now, container)));
   await app.namespace.delete('pod', nameOf(first), '--grace-period=0', '--force', '--wait=false');
   const second = await app.podBeside([first]);
   const warm = (await app.restored(second)).tasks.filter(({ decision }) => decision === 'warm');
@@ -61,12 +48,11 @@ function isOfInstalled(departure: string): boolean {
 }
 
 test('of a pod that is deleted the application ends first, then the sidecar, whose last snapshot is what the next one gets', async () => {
-  await using app = await AppInCluster.start(servers, {
+  await using app = await AppInCluster.start(servers(), {
     kind: 'StatefulSet',
     guarantee: 'exactly_once_v2',
     // Else one of these would have it all before the last snapshot.
     configuration: { WARMSTATE_INTERVAL: '1h' },
-    signal,
   });
   const first = await app.podBeside([]);
   await using running = await app.running(first);
@@ -74,15 +60,9 @@ test('of a pod that is deleted the application ends first, then the sidecar, who
   await running.caughtUp(FEW, LOAD);
   await using sidecar = await ContainerLog.follow(app.namespace, { pod: nameOf(first), container: 'warmstate' });
 
-  await patchFinalizers(app, first, [FINALIZER]);
   const deletedAtMs = Date.now();
-  await app.namespace.delete('pod', nameOf(first), '--wait=false');
-  const gone = await app.namespace.until('the pod has ended', async () => {
-    const pod = await app.namespace.get('pod', nameOf(first));
-    return /Succeeded|Failed/.test(textAt(pod, 'status', 'phase') ?? '') ? pod : undefined;
-  });
+  const gone = await app.endOf(first);
   const log = logLines(await sidecar.toTheEnd());
-  await patchFinalizers(app, first, []);
 
   const closed = running.events.find(({ event }) => event === 'closed');
   expect(closed).toMatchObject({ closed: true });
@@ -106,11 +86,6 @@ test('of a pod that is deleted the application ends first, then the sidecar, who
   expect(await again.differencesFrom(FEW, LOAD)).toEqual([]);
 });
 
-async function patchFinalizers(app: AppInCluster, pod: Tree, finalizers: readonly string[]): Promise<void> {
-  const patch = JSON.stringify({ metadata: { finalizers } });
-  await app.namespace.kubectl('patch', 'pod', nameOf(pod), '--type=merge', '-p', patch);
-}
-
 function finishedAtMs(pod: Tree, container: string): number {
   return Date.parse(textAt(containerOf(pod, container), 'state', 'terminated', 'finishedAt') ?? '');
 }
@@ -120,7 +95,7 @@ function logLines(lines: readonly string[]): readonly LogLine[] {
 }
 
 test('the containers may run as different users of one group: the lock is seen across them, and what one restores the other uses', async () => {
-  await using app = await AppInCluster.start(servers, {
+  await using app = await AppInCluster.start(servers(), {
     kind: 'StatefulSet',
     // What is killed under exactly-once is not trusted again before it has been closed, and here it is killed.
     guarantee: 'at_least_once',
@@ -129,7 +104,6 @@ test('the containers may run as different users of one group: the lock is seen a
         ...container,
         securityContext: { ...treeAt(container, 'securityContext'), runAsUser: 65_532 },
       })),
-    signal,
   });
   const first = await app.podBeside([]);
   await using running = await app.running(first);
@@ -150,7 +124,7 @@ test('the containers may run as different users of one group: the lock is seen a
     ),
   ).rejects.toThrow('EROFS');
 
-  await killContainer(servers.cluster, await app.namespace.get('pod', nameOf(first)), 'app');
+  await killContainer(servers().cluster, await app.namespace.get('pod', nameOf(first)), 'app');
   await app.namespace.until('the sidecar has seen the lock let go', async () => {
     const log = logLines((await app.namespace.logs(nameOf(first), 'warmstate')).split('\n'));
     return log.some(({ event }) => event === 'application-ended') || undefined;

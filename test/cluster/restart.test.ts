@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Cluster } from '../support/cluster.ts';
+import { expect, test } from 'vitest';
 import { AppInCluster, nameOf } from '../support/cluster-app.ts';
-import { Servers } from '../support/cluster-servers.ts';
+import { openServersOfFile } from '../support/cluster-servers.ts';
 import { totalsOf } from '../support/kafka/delta.ts';
 import type { Load } from '../support/model.ts';
 
@@ -9,25 +8,14 @@ import type { Load } from '../support/model.ts';
 const RECORDS = 60_000;
 const LOAD: Load = { keys: 30_000, rows: 2000, items: 80, stepMs: 150, payloadBytes: 500 };
 
-const ended = new AbortController();
-const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(600_000)]);
-let servers: Servers;
-
-beforeAll(async () => {
-  servers = await Servers.open(Cluster.open(), signal);
-});
-
-afterAll(async () => {
-  ended.abort();
-  await servers?.[Symbol.asyncDispose]();
-});
+const servers = openServersOfFile(600_000);
 
 test('a pod that is deleted is back without a replay, and says how long it takes with and without', async () => {
-  await using app = await AppInCluster.start(servers, { kind: 'StatefulSet', guarantee: 'at_least_once', signal });
+  await using app = await AppInCluster.start(servers(), { kind: 'StatefulSet', guarantee: 'at_least_once' });
   const first = await app.podBeside([]);
   {
     await using running = await app.running(first);
-    await servers.broker.feed(app.name, LOAD, { from: 0, to: RECORDS });
+    await servers().broker.feed(app.name, LOAD, { from: 0, to: RECORDS });
     await running.committed();
   }
   const warm = await restart(app);

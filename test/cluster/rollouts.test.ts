@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Tree, treeAt } from '../../src/inject/tree.ts';
-import { Cluster } from '../support/cluster.ts';
 import { AppInCluster, LOAD, nameOf } from '../support/cluster-app.ts';
-import { Servers } from '../support/cluster-servers.ts';
+import { openServersOfFile } from '../support/cluster-servers.ts';
 import { startsOf } from '../support/kafka/delta.ts';
 import type { PrintedTask } from '../support/kafka/protected-app.ts';
 import type { StreamsApp } from '../support/kafka/streams-app.ts';
@@ -12,22 +11,11 @@ import { contentsAfter, differences, STORES } from '../support/model.ts';
 const SOME = 10_000;
 const FEW = 2000;
 
-const ended = new AbortController();
-const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(1_200_000)]);
-let servers: Servers;
-
-beforeAll(async () => {
-  servers = await Servers.open(Cluster.open(), signal);
-});
-
-afterAll(async () => {
-  ended.abort();
-  await servers?.[Symbol.asyncDispose]();
-});
+const servers = openServersOfFile(1_200_000);
 
 test('a rollout without surge gives new pods what old ones had', async () => {
   const guarantee = 'exactly_once_v2';
-  await using app = await AppInCluster.start(servers, { kind: 'Deployment', guarantee, replicas: 2, signal });
+  await using app = await AppInCluster.start(servers(), { kind: 'Deployment', guarantee, replicas: 2 });
   const before = await bothPods(app);
   {
     await using running = await Running.of(app, before);
@@ -54,7 +42,7 @@ test('a rollout with surge starts from a copy of what the old pod has', async ()
   const guarantee = 'at_least_once';
   const strategy = { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };
   const change = (manifest: Tree): Tree => ({ ...manifest, spec: { ...treeAt(manifest, 'spec'), strategy } });
-  await using app = await AppInCluster.start(servers, { kind: 'Deployment', guarantee, change, signal });
+  await using app = await AppInCluster.start(servers(), { kind: 'Deployment', guarantee, change });
   const first = await app.podBeside([]);
   {
     await using running = await app.running(first);
@@ -75,7 +63,7 @@ test('a rollout with surge starts from a copy of what the old pod has', async ()
 
 test('a pod that is added starts from a copy, and after one was taken away the next adopts what it had', async () => {
   const guarantee = 'at_least_once';
-  await using app = await AppInCluster.start(servers, { kind: 'StatefulSet', guarantee, signal });
+  await using app = await AppInCluster.start(servers(), { kind: 'StatefulSet', guarantee });
   const first = await app.podBeside([]);
   {
     await using running = await app.running(first);

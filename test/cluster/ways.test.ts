@@ -1,29 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Tree, textAt, treeAt } from '../../src/inject/tree.ts';
-import { Cluster } from '../support/cluster.ts';
 import { AppInCluster, LOAD, nameOf, TASKS } from '../support/cluster-app.ts';
 import { openPolicy } from '../support/cluster-policy.ts';
-import { Servers } from '../support/cluster-servers.ts';
+import { openServersOfFile } from '../support/cluster-servers.ts';
 import { departuresFromDelta } from '../support/kafka/delta.ts';
 import { podShape } from '../support/pod-shape.ts';
 
 const WAYS = ['pasted', 'injected', 'policy'] as const;
 const FEW = 2000;
 
-const ended = new AbortController();
-const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(900_000)]);
+const servers = openServersOfFile(900_000);
 const held = new AsyncDisposableStack();
-let servers: Servers;
 
-beforeAll(async () => {
-  servers = held.use(await Servers.open(Cluster.open(), signal));
-  held.use(await openPolicy(servers.cluster));
-});
-
-afterAll(async () => {
-  ended.abort();
-  await held.disposeAsync();
-});
+beforeAll(async () => void held.use(await openPolicy(servers().cluster)));
+afterAll(() => held.disposeAsync());
 
 test('the pods that are pasted, injected and made by the policy are the same, and each comes back warm', async () => {
   const shapes = await Promise.all(
@@ -48,7 +38,7 @@ test('the same holds for the pods of a Deployment', async () => {
 });
 
 function start(kind: 'StatefulSet' | 'Deployment', way: (typeof WAYS)[number]): Promise<AppInCluster> {
-  return AppInCluster.start(servers, { kind, way, guarantee: 'exactly_once_v2', signal });
+  return AppInCluster.start(servers(), { kind, way, guarantee: 'exactly_once_v2' });
 }
 
 async function comesBackWarm(app: AppInCluster, first: Tree): Promise<void> {

@@ -15,6 +15,8 @@ const PARTITIONS = 2;
 const ASKS = { 'warmstate.dev/inject': 'true' };
 /** Of two subtopologies, and the global one. */
 export const TASKS = ['0_0', '0_1', '1_0', '1_1', 'global'];
+/** Keeps a pod until it was looked at. */
+const FINALIZER = 'test.warmstate.dev/look';
 export const LOAD: Load = { keys: 800, rows: 200, items: 80, stepMs: 150, payloadBytes: 60 };
 
 export interface PrintedRestore {
@@ -33,7 +35,6 @@ interface Options {
   readonly secret?: Readonly<Record<string, string>>;
   /** What is otherwise with the manifest, as a last word. */
   readonly change?: (manifest: Tree) => Tree;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -88,6 +89,21 @@ export class AppInCluster implements AsyncDisposable {
     return all.filter((pod) => textAt(pod, 'metadata', 'deletionTimestamp') === undefined);
   }
 
+  /** Deletes a pod; as it was when all its containers had ended. */
+  async endOf(pod: Tree): Promise<Tree> {
+    const name = nameOf(pod);
+    const patch = (finalizers: readonly string[]): Promise<string> =>
+      this.namespace.kubectl('patch', 'pod', name, '--type=merge', '-p', JSON.stringify({ metadata: { finalizers } }));
+    await patch([FINALIZER]);
+    await this.namespace.delete('pod', name, '--wait=false');
+    const ended = await this.namespace.until(`${name} has ended`, async () => {
+      const now = await this.namespace.get('pod', name);
+      return /Succeeded|Failed/.test(textAt(now, 'status', 'phase') ?? '') ? now : undefined;
+    });
+    await patch([]);
+    return ended;
+  }
+
   /** The next pod with another identity than those, once there is one. */
   async podBeside(known: readonly Tree[]): Promise<Tree> {
     const uids = known.map(uidOf);
@@ -98,7 +114,7 @@ export class AppInCluster implements AsyncDisposable {
   async running(pod: Tree, restarts = 0): Promise<StreamsApp> {
     const { broker } = this.#servers;
     const java = await followProgram(this.namespace, { pod: nameOf(pod), container: 'app', restarts });
-    const { signal } = this.#options;
+    const { signal } = this.#servers;
     return StreamsApp.at(java, { broker, applicationId: this.name, topics: this.name, signal });
   }
 
@@ -116,8 +132,21 @@ export class AppInCluster implements AsyncDisposable {
     });
   }
 
+  /** Of the sidecar, once it listens. */
   async status(pod: Tree): Promise<PrintedStatus> {
-    return JSON.parse(await this.namespace.exec(nameOf(pod), 'warmstate', 'warmstate', 'status', '--output', 'json'));
+    const name = nameOf(pod);
+    return this.namespace.until(`${name} says its status`, async () =>
+      JSON.parse(await this.namespace.exec(name, 'warmstate', 'warmstate', 'status', '--output', 'json')),
+    );
+  }
+
+  /** Waits until the sidecar says that something is in the way, and what; of one area where that is said. */
+  async problems(pod: Tree, inArea?: string): Promise<string> {
+    return this.namespace.until(`${nameOf(pod)} says what is in the way`, async () => {
+      const { problems } = await this.status(pod);
+      const found = problems.filter(({ area }) => inArea === undefined || area === inArea);
+      return found.length > 0 ? found.map(({ message }) => message).join('\n') : undefined;
+    });
   }
 
   /** The value of one series of the sidecar's `/metrics`. */
@@ -125,6 +154,14 @@ export class AppInCluster implements AsyncDisposable {
     const metrics = await this.namespace.metrics(nameOf(pod));
     const line = metrics.split('\n').find((each) => each.startsWith(`${series} `));
     return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  }
+
+  /** Waits until one series of the sidecar has a value. */
+  async untilMetric(pod: Tree, series: string, isSo: (value: number) => boolean): Promise<void> {
+    await this.namespace.until(`${series} of ${nameOf(pod)}`, async () => {
+      const value = await this.metric(pod, series);
+      return (value !== undefined && isSo(value)) || undefined;
+    });
   }
 
   /** Waits until the repository has an entry of each of these tasks that is up to date. */

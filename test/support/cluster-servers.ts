@@ -1,6 +1,7 @@
+import { afterAll, beforeAll } from 'vitest';
 import { stringify } from 'yaml';
 import { textAt, treesAt } from '../../src/inject/tree.ts';
-import { type Cluster, Namespace } from './cluster.ts';
+import { Cluster, Namespace } from './cluster.ts';
 import { BUCKET, javaCommand, KAFKA_IMAGE, makeTestImages, S3_IMAGE } from './cluster-images.ts';
 import { ContainerLog } from './container-log.ts';
 import { Broker, CLUSTER_ID, serverProperties } from './kafka/broker.ts';
@@ -14,6 +15,24 @@ const S3_PORT = 7070;
 export const COMMAND_PORT = 8080;
 const KEYS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'testtest' };
 
+/** For the tests of one file: there before the first of them. What still waits after the last, or after so long, is given up. */
+export function openServersOfFile(patienceMs: number): () => Servers {
+  const ended = new AbortController();
+  const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(patienceMs)]);
+  let servers: Servers | undefined;
+  beforeAll(async () => {
+    servers = await Servers.open(Cluster.open(), signal);
+  });
+  afterAll(async () => {
+    ended.abort();
+    await servers?.[Symbol.asyncDispose]();
+  });
+  return () => {
+    if (servers === undefined) throw new Error('bug: a test asks for the servers before it runs');
+    return servers;
+  };
+}
+
 /**
  * A broker and an S3 server in the network of the node, for all tests of a run. The cluster has neither DNS nor services: the node's
  * address is what stays.
@@ -22,10 +41,13 @@ export class Servers implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly broker: Broker;
   readonly s3Endpoint: string;
+  /** Aborts what waits for what happens beside them. */
+  readonly signal: AbortSignal;
   readonly #log: ControlledProcess;
 
-  private constructor(cluster: Cluster, { log, broker, address }: Started) {
+  private constructor(cluster: Cluster, { log, broker, address, signal }: Started) {
     this.cluster = cluster;
+    this.signal = signal;
     this.broker = broker;
     this.s3Endpoint = `http://${address}:${S3_PORT}`;
     this.#log = log;
@@ -43,7 +65,7 @@ export class Servers implements AsyncDisposable {
     const log = await followProgram(namespace, { pod: 'broker', container: 'broker' });
     const broker = Broker.at(`${address}:${KAFKA_PORT}`, log, signal);
     await broker.endOffsets();
-    return new Servers(cluster, { log, broker, address });
+    return new Servers(cluster, { log, broker, address, signal });
   }
 
   /** The settings that warmstate has in common in a namespace: what the ConfigMap and the Secret `warmstate` hold. */
@@ -65,6 +87,7 @@ interface Started {
   readonly log: ControlledProcess;
   readonly broker: Broker;
   readonly address: string;
+  readonly signal: AbortSignal;
 }
 
 async function addressOf(cluster: Cluster): Promise<string> {

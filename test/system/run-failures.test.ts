@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { documentedTable } from '../support/documentation.ts';
+import { FAILURES, NODE_EVENTS, type TestOf } from '../support/documented-failures.ts';
 import { S3Server } from '../support/s3-server/server.ts';
 import { Scenario } from '../support/scenario.ts';
 import { Sidecar } from '../support/sidecar.ts';
@@ -61,7 +62,7 @@ async function warmTasks(sidecar: Sidecar, count: number): Promise<void> {
   );
 }
 
-const FAILURES: Readonly<Record<string, () => Promise<void>>> = {
+const TESTS: TestOf<(typeof FAILURES)[number]> = {
   'settings that cannot be used': async () => {
     await using scenario = await Scenario.open(CLOSED);
     await using sidecar = Sidecar.start([
@@ -210,10 +211,12 @@ const FAILURES: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-test('every failure of the document has its test, and every test its line', () => {
-  expect(documentedTable('operations.md', 'What each failure does to your pod').map(([failure]) => failure)).toEqual(
-    Object.keys(FAILURES),
-  );
+// The compiler sees to it that each has a test here, and one in a pod: test/cluster/failures.test.ts.
+test.each([
+  ['What each failure does to your pod', FAILURES],
+  ['What a node does to your pod', NODE_EVENTS],
+])('the rows of the document under "%s" are those that have tests', (heading, rows) => {
+  expect(documentedTable('operations.md', heading).map(([row]) => row)).toEqual(rows);
 });
 
-test.each(Object.entries(FAILURES))('%s', (_failure, happens) => happens());
+test.each(Object.entries(TESTS))('%s', (_failure, happens) => happens());

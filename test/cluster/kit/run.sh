@@ -99,6 +99,8 @@ volumePluginDir: $directory/plugins
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
+# How much a volume holds is counted every one to two minutes, where this is not said; every ten seconds it is compared with its limit.
+volumeStatsAggPeriod: 5s
 C
 
 # cgroups of its own below the caller's: they are the cluster's "/", and the machine's tree stays as it is.
