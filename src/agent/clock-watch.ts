@@ -5,12 +5,15 @@ const STEP_MS = 100;
 
 /** Compares the wall clock with the steady one, to notice when it was set back (Q5). */
 export class ClockWatch {
+  /** By the steady clock: what happened before was not seen. */
+  readonly startedMs: number;
   readonly #clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   #aheadMs: number;
   #steppedAtMs: number | undefined;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'monotonicMs'>) {
     this.#clock = clock;
+    this.startedMs = clock.monotonicMs();
     this.#aheadMs = clock.nowMs() - clock.monotonicMs();
   }
 

@@ -64,6 +64,8 @@ interface LookHistory extends Recollection {
 interface LookWorld {
   readonly files: FileAccess;
   readonly clock: Clock;
+  /** What began before the first look, where something did. */
+  readonly clockWatch?: ClockWatch | undefined;
   readonly emit: Emit;
 }
 
@@ -105,7 +107,6 @@ export class Looks implements AsyncDisposable {
   readonly #recollection: LookHistory;
   readonly #manifests: ManifestTails;
   readonly #clockWatch: ClockWatch;
-  readonly #startedMs: number;
   readonly #turns = new Map<string, Budget>();
   readonly #memories = new Map<string, TaskMemory>();
   readonly #checkpoints = new Map<string, CheckpointSighting>();
@@ -120,8 +121,7 @@ export class Looks implements AsyncDisposable {
     this.#world = world;
     this.#recollection = recollection;
     this.#manifests = new ManifestTails(world.files);
-    this.#clockWatch = new ClockWatch(world.clock);
-    this.#startedMs = world.clock.monotonicMs();
+    this.#clockWatch = world.clockWatch ?? new ClockWatch(world.clock);
   }
 
   /** Of every task that is there, as of the last look. */
@@ -262,7 +262,7 @@ export class Looks implements AsyncDisposable {
     const before = this.#checkpoints.get(task);
     const { inode, mtimeNs } = checkpoint ?? {};
     const isSame = before !== undefined && before.inode === inode && before.mtimeNs === mtimeNs;
-    const sinceMs = isSame ? before.sinceMs : (before?.seenMs ?? this.#startedMs);
+    const sinceMs = isSame ? before.sinceMs : (before?.seenMs ?? this.#clockWatch.startedMs);
     this.#checkpoints.set(task, { inode, mtimeNs, sinceMs, seenMs });
     return sinceMs;
   }

@@ -237,6 +237,21 @@ describe('storage that is away', () => {
     expect(scene.status.tasks.map(({ state }) => state)).toEqual(Array.from({ length: 5 }, () => 'restorable'));
   });
 
+  test('a clock that is set back meanwhile is noticed: no stamp of before makes anything clean (Q5)', async () => {
+    await using scene = await AgentScenario.open(CLOSED);
+    scene.store.script({ kind: 'fail-before', times: Infinity });
+    scene.start();
+    await scene.pass(5000);
+    scene.clock.jump(-30_000);
+    await scene.pass(2000);
+    // As a machine that was suspended wakes up.
+    scene.clock.jump(60_000);
+    scene.store.heal();
+    await scene.untilRounds(1);
+    const [document] = await scene.documents();
+    expect(new Set(document?.entries.map(({ quality }) => quality))).toEqual(new Set(['live']));
+  });
+
   test('a request meanwhile fails with the reason', async () => {
     await using scene = await AgentScenario.open(CLOSED);
     const agent = scene.start();

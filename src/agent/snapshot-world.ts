@@ -8,6 +8,7 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
+import type { ClockWatch } from './clock-watch.ts';
 
 export interface SnapshotSettings {
   readonly stateDir: string;
@@ -35,6 +36,8 @@ export interface SnapshotWorld {
   /** Where the user grants it. */
   readonly consultBrokers?: ConsultBrokers | undefined;
   readonly clock: Clock;
+  /** Of the process, where it began before the store was open. */
+  readonly clockWatch?: ClockWatch | undefined;
   readonly random: Random;
   /** For compressed stretches that wait to be sent. */
   readonly memory: Budget;
