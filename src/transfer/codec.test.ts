@@ -1,9 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure, isFailure } from '../base/failure.ts';
 import { compress, decompress, packedBytesMax, shrinks } from './codec.ts';
+
+setFlagsFromString('--expose-gc');
+const collectYoung: (options: { readonly type: 'minor' }) => void = runInNewContext('gc');
 
 test('what is compressed unpacks to itself, however it is cut into chunks', async () => {
   await fc.assert(
@@ -90,6 +95,21 @@ test('a bomb that is short is not unpacked further either', async () => {
   for await (const chunk of decompress(given([bomb]), 'x')) expect(chunk.byteLength).toBeLessThanOrEqual(240 * 1024);
 });
 
+test('the copy of the beginning of a frame is not left to the garbage collector', async () => {
+  const stored = zstdCompressSync(noise(700_000));
+  const unpack = async (frames: number): Promise<void> => {
+    for (let frame = 0; frame < frames; frame++) {
+      // As a store reads: the first chunk may still be all there is. Two small collections make old what lives.
+      const chunks = slices(stored, 256 * 1024, () => collectYoung({ type: 'minor' }));
+      for await (const _ of decompress(chunks, 'x')) collectYoung({ type: 'minor' });
+    }
+  };
+  await unpack(1);
+  const beforeBytes = process.memoryUsage().arrayBuffers;
+  await unpack(20);
+  expect(process.memoryUsage().arrayBuffers - beforeBytes).toBeLessThan(1024 * 1024);
+});
+
 test('whoever stops reading closes the source', async () => {
   let isClosed = false;
   const stored = zstdCompressSync(Buffer.alloc(4 * 1024 * 1024));
@@ -151,6 +171,14 @@ async function* reused(bytes: Uint8Array, lengths: readonly number[]): AsyncGene
     yield buffer.subarray(0, length);
     buffer.fill(0xee);
     position += length;
+  }
+}
+
+/** Chunks without memory of their own. */
+async function* slices(bytes: Uint8Array, length: number, between: () => void): AsyncGenerator<Uint8Array> {
+  for (let position = 0; position < bytes.byteLength; position += length) {
+    yield bytes.subarray(position, position + length);
+    between();
   }
 }
 

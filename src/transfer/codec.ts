@@ -109,15 +109,24 @@ async function takeBeginning(
   let sizeBytes = 0;
   for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
     sizeBytes += next.value.byteLength;
-    if (sizeBytes > SMALL_BYTES_MAX) return { bytes: Buffer.alloc(0), rest: resumed([...taken, next.value], chunks) };
+    if (sizeBytes > SMALL_BYTES_MAX) return { bytes: Buffer.alloc(0), rest: resumed(taken, next.value, chunks) };
     taken.push(Uint8Array.from(next.value)); // The source may use its memory again.
   }
   return { bytes: Buffer.concat(taken), rest: undefined };
 }
 
-async function* resumed(taken: readonly Uint8Array[], left: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** The chunks that were copied, given back when the reader asks for more, then those of the source. */
+async function* resumed(
+  taken: readonly Uint8Array[],
+  current: Uint8Array,
+  left: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   try {
-    yield* taken;
+    for (const copy of taken) {
+      yield copy;
+      freeMemory(copy);
+    }
+    yield current;
     for (let next = await left.next(); next.done !== true; next = await left.next()) yield next.value;
   } finally {
     await left.return?.();
