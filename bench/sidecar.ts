@@ -3,9 +3,9 @@
  * alone and with the compiled sidecar, in turns. `npm run bench:sidecar`, with `-- --rounds N --records N --interval 5s`. Needs a JDK and
  * Maven. Unless told otherwise the sidecar publishes every five seconds, sixty times as often as by default; at rest it has its defaults.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,7 +13,9 @@ import { parseArgs } from 'node:util';
 import { Broker } from '../test/support/kafka/broker.ts';
 import { StreamsApp } from '../test/support/kafka/streams-app.ts';
 import type { Load } from '../test/support/model.ts';
+import { untilCommitted } from './committed.ts';
 import { MAIN, START } from './installed.ts';
+import { type Usage, usageOf } from './usage.ts';
 
 const VERSION = '4.2.2';
 const TOPICS = 'bench';
@@ -21,16 +23,8 @@ const PARTITIONS = 4;
 const LOAD: Load = { keys: 50_000, rows: 10_000, items: 1000, stepMs: 100, payloadBytes: 200 };
 /** Tables of the size that Kafka Streams' own default makes would come too rarely in so short a time. */
 const WRITE_BUFFER_BYTES = 1024 * 1024;
-const POLL_MS = 250;
 const SETTLE_MS = 15_000;
 const REST_MS = 60_000;
-const CLOCK_TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-const MIB = 2 ** 20;
-
-interface Usage {
-  readonly cpuS: number;
-  readonly peakMb: number;
-}
 
 interface Measured {
   readonly recordsPerSecond: number;
@@ -102,13 +96,13 @@ async function measure(
   const log: string[] = [];
   await using sidecar = hasSidecar ? await startSidecar(name, { stateDir, interval: values.interval, log }) : undefined;
   await using application = await startApplication(broker, { name, stateDir });
-  const before = sidecar === undefined ? undefined : await usageOf(sidecar.child);
-  const started = await usageOf(application);
+  const before = sidecar === undefined ? undefined : await usageOf(sidecar.pid);
+  const started = await usageOf(application.pid);
   const startedMs = performance.now();
-  await untilCommitted(broker, name);
+  await untilCommitted(broker, { group: name, topics: TOPICS });
   const wallS = (performance.now() - startedMs) / 1000;
-  const cpuS = (await usageOf(application)).cpuS - started.cpuS;
-  const after = sidecar === undefined ? undefined : await usageOf(sidecar.child);
+  const cpuS = (await usageOf(application.pid)).cpuS - started.cpuS;
+  const after = sidecar === undefined ? undefined : await usageOf(sidecar.pid);
   await application.kill();
   const usage =
     before === undefined || after === undefined
@@ -130,14 +124,14 @@ async function measureRest(broker: Broker): Promise<void> {
   const stateDir = join(directory, name, 'state');
   await mkdir(stateDir, { recursive: true });
   await using application = await startApplication(broker, { name, stateDir });
-  await untilCommitted(broker, name);
+  await untilCommitted(broker, { group: name, topics: TOPICS });
   await using sidecar = await startSidecar(name, { stateDir, interval: '5m', log: [] });
   await delay(SETTLE_MS);
-  const before = await usageOf(sidecar.child);
+  const before = await usageOf(sidecar.pid);
   const startedMs = performance.now();
   await delay(REST_MS);
   const wallS = (performance.now() - startedMs) / 1000;
-  const after = await usageOf(sidecar.child);
+  const after = await usageOf(sidecar.pid);
   print(
     `at rest, ${2 * PARTITIONS + 1} tasks: ${percent((after.cpuS - before.cpuS) / wallS)} of a core, peak ${after.peakMb.toFixed(0)} MB`,
   );
@@ -163,7 +157,7 @@ function startApplication(
 async function startSidecar(
   name: string,
   { stateDir, interval, log }: { readonly stateDir: string; readonly interval: string; readonly log: string[] },
-): Promise<AsyncDisposable & { readonly child: ChildProcess }> {
+): Promise<AsyncDisposable & { readonly pid: number }> {
   const flags = {
     'state-dir': stateDir,
     'application-id': name,
@@ -182,29 +176,12 @@ async function startSidecar(
   child.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
   await once(child.stderr, 'data'); // It has begun.
   return {
-    child,
+    pid: child.pid ?? 0,
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');
       await exited;
     },
   };
-}
-
-async function untilCommitted(broker: Broker, group: string): Promise<void> {
-  const ends = [...(await broker.endOffsets())].filter(([partition]) => /^bench-(input|table)-\d+$/.test(partition));
-  for (;;) {
-    const committed = await broker.committedOffsets(group);
-    if (ends.every(([partition, end]) => (committed.get(partition) ?? 0n) === end)) return;
-    await delay(POLL_MS);
-  }
-}
-
-/** As the kernel counts. */
-async function usageOf({ pid }: { readonly pid?: number | undefined }): Promise<Usage> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-  const ticks = Number(fields[11]) + Number(fields[12]); // utime, stime
-  const peakKb = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return { cpuS: ticks / CLOCK_TICKS_PER_SECOND, peakMb: (Number(peakKb) * 1024) / MIB };
 }
 
 function median(numbers: readonly number[]): number {

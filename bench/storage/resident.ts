@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { usageOf } from '../usage.ts';
 import type { CommandLine, Cost } from './measure.ts';
 
 /** A `warmstate run` that is asked for snapshots: what an increment costs where nothing has to start. */
@@ -10,8 +10,6 @@ export interface Resident extends AsyncDisposable {
   snapshot(): Promise<Cost>;
 }
 
-/** Of /proc; Linux has 100 a second wherever it runs. */
-const TICKS_PER_SECOND = 100;
 const START_MS_MAX = 60_000;
 
 export async function startResident({ line, env = {} }: CommandLine, port: number): Promise<Resident> {
@@ -50,15 +48,4 @@ async function untilAlive(url: string): Promise<void> {
     }
     await delay(50);
   }
-}
-
-async function usageOf(pid: number): Promise<Pick<Cost, 'cpuS' | 'peakMb'>> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // After the name in brackets, which may hold anything: utime and stime are the 12th and 13th (proc_pid_stat(5)).
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return {
-    cpuS: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
-    peakMb: Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024,
-  };
 }

@@ -40,7 +40,7 @@ export interface StreamsAppOptions {
 }
 
 /** See Release.java. */
-export type Release = 'FIRST' | 'TABLE_FIRST' | 'WITHOUT_TABLE' | 'OTHER_GLOBAL';
+export type Release = 'FIRST' | 'TABLE_FIRST' | 'WITHOUT_TABLE' | 'OTHER_GLOBAL' | 'WITHOUT_MEMORY';
 
 /** What the application's StateRestoreListener was told about one store of one task since the application started. */
 export interface Restoration {

@@ -10,4 +10,6 @@ enum Release {
     WITHOUT_TABLE,
     /** So is the global topic: what was the table is read as the global table. */
     OTHER_GLOBAL,
+    /** The store in memory is gone: what is left has all its state on disk. */
+    WITHOUT_MEMORY,
 }

@@ -37,21 +37,21 @@ final class Stores {
     static Topology topology(String topics, Duration retention, Release release, Failures failures) {
         StreamsBuilder builder = new StreamsBuilder();
         if (release == Release.TABLE_FIRST) addTable(builder, topics);
-        addInput(builder, topics, retention, failures);
-        if (release == Release.FIRST) addTable(builder, topics);
+        addInput(builder, topics, retention, release, failures);
+        if (release == Release.FIRST || release == Release.WITHOUT_MEMORY) addTable(builder, topics);
         builder.globalTable(topics + (release == Release.OTHER_GLOBAL ? "-table" : "-global"), Consumed.with(TEXT, TEXT),
             Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("glob").withKeySerde(TEXT).withValueSerde(TEXT));
         return builder.build();
     }
 
-    private static void addInput(StreamsBuilder builder, String topics, Duration retention, Failures failures) {
+    private static void addInput(StreamsBuilder builder, String topics, Duration retention, Release release, Failures failures) {
         KStream<String, String> records = builder.stream(topics + "-input", Consumed.with(TEXT, TEXT));
         KGroupedStream<String, String> input = records.groupByKey(Grouped.with(TEXT, TEXT));
         input.aggregate(() -> "", (key, value, sum) -> failures.mark(value, aggregate(sum, value)),
             Materialized.<String, String, KeyValueStore<Bytes, byte[]>>as("agg").withKeySerde(TEXT).withValueSerde(TEXT));
         input.windowedBy(windows()).count(
             Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("win").withKeySerde(TEXT).withRetention(retention));
-        input.count(Materialized.<String, Long>as(org.apache.kafka.streams.state.Stores.inMemoryKeyValueStore("mem"))
+        if (release != Release.WITHOUT_MEMORY) input.count(Materialized.<String, Long>as(org.apache.kafka.streams.state.Stores.inMemoryKeyValueStore("mem"))
             .withKeySerde(TEXT).withValueSerde(Serdes.Long()));
         if (failures.areWanted()) records.foreach((key, value) -> failures.at(value)); // The last: its stores are written.
     }
