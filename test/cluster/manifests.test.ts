@@ -31,6 +31,9 @@ describe('monitoring', () => {
       const name = `crd/${kind}.monitoring.coreos.com`;
       await cluster.kubectl('wait', '--for=condition=established', name, '--timeout=120s');
     }
+    // It serves them a moment after it says so.
+    const monitor = readShipped('monitoring/podmonitor.yaml');
+    await namespace.until('they are served', () => namespace.apply(monitor, '--dry-run=server'));
   });
 
   test('is taken by the API server that knows the definitions of the Prometheus operator', async () => {

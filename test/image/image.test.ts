@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -66,6 +66,14 @@ test('it holds the program and nothing that only its making needs', async () => 
   expect((await readdir(join(container.root, 'opt/warmstate/dist'))).filter((name) => name.includes('test'))).toEqual(
     [],
   );
+});
+
+test('it adds little to the Node of its base', async () => {
+  await using container = await Container.open();
+  const entries = await readdir(join(container.root, 'opt/warmstate'), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const sizes = await Promise.all(files.map(async (path) => (await stat(path)).size));
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(12_000_000);
 });
 
 test('its program is started by the Node of the base, with as little memory as it can do with', async () => {

@@ -26,7 +26,7 @@ export interface PrintedRestore {
 
 interface Options {
   /** How warmstate comes into the pods: the manifest to paste, unless another is said. */
-  readonly way?: 'pasted' | 'injected' | 'policy';
+  readonly way?: 'pasted' | 'injected' | 'policy' | 'not at all';
   readonly kind: 'StatefulSet' | 'Deployment';
   readonly guarantee: Guarantee;
   readonly replicas?: number;
@@ -75,8 +75,13 @@ export class AppInCluster implements AsyncDisposable {
     const complete: Tree = options.way === 'injected' ? parse(injected(stringify(filled))) : filled;
     const manifest = options.change?.(complete) ?? complete;
     const app = new AppInCluster(namespace, servers, options, manifest);
-    expect(await namespace.apply([...shared, manifest].map((each) => stringify(each)).join('---\n'))).toEqual([]);
+    const objects = options.way === 'not at all' ? [manifest] : [...shared, manifest];
+    expect(await namespace.apply(objects.map((each) => stringify(each)).join('---\n'))).toEqual([]);
     return app;
+  }
+
+  get manifest(): string {
+    return stringify(this.#manifest);
   }
 
   get #workload(): string {
