@@ -19,12 +19,16 @@ export function object<T extends object>(fields: { readonly [K in keyof T]-?: Co
     decode: (json, at) => {
       if (!isObject(json)) throw malformed(at, 'is no object', json);
       const inside = at === '' ? '' : `${at}.`;
-      const properties = all.map(({ key, codec, name }) => [key, codec.decode(own(json, name), inside + name)]);
+      const properties: Record<string, unknown> = {};
+      for (const { key, codec, name } of all) properties[key] = codec.decode(own(json, name), inside + name);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type of `fields` is that claim
-      return Object.fromEntries(properties) as T;
+      return properties as T;
     },
-    encode: (value) =>
-      Object.fromEntries(all.map(({ key, codec, name }) => [name, codec.encode(Reflect.get(value, key))])),
+    encode: (value) => {
+      const properties: Record<string, unknown> = {};
+      for (const { key, codec, name } of all) properties[name] = codec.encode(Reflect.get(value, key));
+      return properties;
+    },
   };
 }
 

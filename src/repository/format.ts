@@ -24,7 +24,7 @@ export function encodeText<T>(value: T, format: Format<T>, what: string): Uint8A
  */
 export function decodeText<T>(bytes: Uint8Array, format: Format<T>, what: string): T {
   const { json, number } = orCorrupt(what, () => {
-    const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const parsed: unknown = JSON.parse(UTF8.decode(bytes));
     return { json: parsed, number: formatNumber.decode(parsed, '').format };
   });
   if (number === format.number) return orCorrupt(what, () => format.shape.decode(json, ''));
@@ -32,6 +32,8 @@ export function decodeText<T>(bytes: Uint8Array, format: Format<T>, what: string
     hint: 'use the version of warmstate that wrote it',
   });
 }
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 const formatNumber = object<{ format: number }>({ format: count });
 

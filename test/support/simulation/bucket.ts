@@ -142,7 +142,8 @@ export class Bucket {
     const found = await this.#request(process, { signal, what: `list ${prefix}` }, () =>
       [...this.#objects].filter(([key]) => key.startsWith(prefix)).map(([key, stored]) => this.#listed(key, stored)),
     );
-    found.sort(() => (this.#chance.happens(0.5) ? 1 : -1));
+    if (this.#chance.happens(0.5)) found.reverse();
+    found.push(...found.splice(0, this.#chance.below(found.length + 1)));
     const pageObjects = this.#chance.happens(0.2) ? 1 + this.#chance.below(4) : PAGE_OBJECTS;
     for (let from = 0; from === 0 || from < found.length; from += pageObjects) {
       if (from > 0 && this.#chance.happens(this.weather.slow)) await this.#dawdle(process, signal);

@@ -45,7 +45,7 @@ interface Table {
 }
 
 /** So many are compacted at once. */
-const TABLES_MAX = 5;
+const TABLES_MAX = 4;
 const TABLE_BYTES = 64;
 const LARGE_TABLE_BYTES = 300 * 1024;
 /** Small models stay within the first block of the log format. */

@@ -14,6 +14,9 @@ export interface WatchedDocument {
   readonly objects: ReadonlySet<string>;
 }
 
+/** In a record; no name of ours holds a quote. */
+const NEWEST = /"newest":(\d+)/;
+
 const KEYS = repositoryKeys({ application: APPLICATION, lineage: LINEAGE });
 
 /** Sees every change of the repository when it happens, and notes what must never happen. */
@@ -46,7 +49,7 @@ export class RepositoryWatch implements BucketWatch {
         this.#unread.push({ key, bytes });
         return;
       case 'record':
-        return this.#noteRecord(bytes);
+        return this.#noteRecord(parsed.epoch, bytes);
       case 'fence':
         this.fences.push(decodeFence(bytes, key));
         this.version += 1;
@@ -141,13 +144,11 @@ export class RepositoryWatch implements BucketWatch {
   }
 
   /** From here on its writer stands by its newest document, and what that needs must be there. */
-  #noteRecord(bytes: Uint8Array): void {
+  #noteRecord(epoch: string, bytes: Uint8Array): void {
     // There are thousands of them, and its readers check all that they say.
-    const { epoch, newest }: { readonly epoch: string; readonly newest?: number } = JSON.parse(
-      Buffer.from(bytes).toString(),
-    );
+    const newest = NEWEST.exec(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))?.[1];
     if (newest === undefined) return;
-    const document = KEYS.snapshot({ epoch, n: newest });
+    const document = KEYS.snapshot({ epoch, n: Number(newest) });
     if (this.#present.has(document)) this.#acknowledged.add(document);
   }
 

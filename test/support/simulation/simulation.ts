@@ -53,6 +53,15 @@ type Step = keyof typeof STEPS;
 
 const PODS_MAX = 3;
 
+/** How many tasks there are, and how often: most of what goes wrong goes wrong with one, and every other costs as much. */
+const TASKS = { 1: 5, 2: 3, 3: 2 };
+
+/** Into how many turns of everybody a stretch of time is cut, and how often. */
+const TURNS = { 1: 6, 2: 3, 3: 1 };
+
+/** Until all has converged, with something to capture before each: writers look around every quarter of an hour. */
+const RESTS_MINUTES = [1, 1, 1, 1, 1, 2, 3, 5, 5];
+
 const STORE_SETS: readonly (readonly StoreShape[])[] = [
   [{ name: 'agg', kind: 'plain' }],
   [
@@ -124,7 +133,7 @@ class Simulation {
     this.#hasFaults = hasFaults;
     const chance = this.#chance;
     this.#cluster = new Cluster({
-      tasks: 1 + chance.below(3),
+      tasks: Number(chance.weighted(TASKS)),
       isExactlyOnce: chance.happens(0.4),
       stores: chance.pick(STORE_SETS) ?? [],
     });
@@ -235,7 +244,7 @@ class Simulation {
 
   /** Lets time go by, in as few turns as that length is worth. */
   async #pass(ms: number): Promise<void> {
-    await this.#clock.advance(ms, ms <= SECOND_MS ? 1 : ms / (1 + this.#chance.below(3)));
+    await this.#clock.advance(ms, ms <= SECOND_MS ? 1 : ms / Number(this.#chance.weighted(TURNS)));
   }
 
   #drawWeather(): Weather {
@@ -602,18 +611,18 @@ class Simulation {
     // Somebody has to notice what expired, and writers look around every quarter of an hour.
     this.#prune();
     if (this.#pods.length === 0) this.#setClockRight(this.#startPod());
-    for (let minute = 0; minute < 20; minute++) {
+    for (const [rest, minutes] of RESTS_MINUTES.entries()) {
       this.#assign({ isMove: false });
       for (const task of this.#cluster.tasks)
         for (const event of ['write', 'commit', 'checkpoint'] as const) this.#ownerOf(task)?.app?.do(task, event);
-      const finding = await this.#rest(MINUTE_MS);
+      const finding = await this.#rest(minutes * MINUTE_MS);
       if (finding !== undefined) return finding;
-      if (minute === 5) this.#beginTaintedAnew();
+      if (rest === 4) this.#beginTaintedAnew();
     }
     const lives = this.#lives;
     for (const pod of this.#pods) this.#stopPod(pod, HOUR_MS);
     for (const stray of this.#strays) stray.stopping.abort(new Error('ended by SIGTERM'));
-    const ended = await this.#rest(10 * MINUTE_MS, 100);
+    const ended = await this.#rest(10 * MINUTE_MS, { parts: 100, isOver: () => this.#lives.length === 0 });
     if (ended !== undefined) return ended;
     for (const { process, describe } of lives) this.#note(`${process.name}: ${describe?.()}`);
     if (this.#lives.length > 0)
@@ -639,8 +648,11 @@ class Simulation {
     }
   }
 
-  async #rest(ms: number, parts = 2): Promise<string | undefined> {
-    for (let part = 0; part < parts; part++) {
+  async #rest(
+    ms: number,
+    { parts, isOver }: { readonly parts: number; readonly isOver: () => boolean } = { parts: 2, isOver: () => false },
+  ): Promise<string | undefined> {
+    for (let part = 0; part < parts && !isOver(); part++) {
       await this.#clock.advance(ms / parts, ms / parts);
       this.#goOn();
       const finding = await this.#look();
