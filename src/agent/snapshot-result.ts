@@ -1,4 +1,4 @@
-import { count, list, mapped, named, nullable, object, oneOf, time } from '../base/json-codec.ts';
+import { count, decodeWhole, list, mapped, named, nullable, object, oneOf, time } from '../base/json-codec.ts';
 import { explained, offsetMap, qualityWord, snapshotNameText, taskName } from '../repository/document-shape.ts';
 import type { Quality } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
@@ -44,7 +44,7 @@ export function snapshotResultJson(result: SnapshotResult): unknown {
 
 /** Failure `corrupt` for what is no such result. */
 export function decodeSnapshotResult(json: unknown): SnapshotResult {
-  return resultShape.decode(json, '');
+  return decodeWhole(resultShape, json);
 }
 
 const taskShape = explained(

@@ -2,14 +2,27 @@ import { Failure } from './failure.ts';
 
 /**
  * One declaration for both directions between a value and its JSON. Decoding trusts nothing: it throws a Failure
- * `corrupt` that begins with the place (`entries[3].files[0].path`); it ignores fields that it does not know.
+ * `corrupt` that begins with the place (`entries[3].files[0].path`) where it is given one; it ignores fields that it does
+ * not know.
  */
 export interface Codec<T> {
-  decode(json: unknown, at: string): T;
+  decode(json: unknown, at: Place): T;
   /** undefined: the field is left out. */
   encode(value: T): unknown;
   /** The field's name in JSON where it is not the property's. */
   readonly name?: string;
+}
+
+/** Where a value stands, '' for the whole; undefined where nobody asks, as making the places of all costs more than all the rest. */
+type Place = string | undefined;
+
+/** Decodes a whole text; what is wrong in it is looked for once more, to say where. */
+export function decodeWhole<T>(codec: Codec<T>, json: unknown): T {
+  try {
+    return codec.decode(json, undefined);
+  } catch {
+    return codec.decode(json, '');
+  }
 }
 
 /** A JSON object; `fields` has a codec for every property. */
@@ -18,9 +31,10 @@ export function object<T extends object>(fields: { readonly [K in keyof T]-?: Co
   return {
     decode: (json, at) => {
       if (!isObject(json)) throw malformed(at, 'is no object', json);
-      const inside = at === '' ? '' : `${at}.`;
+      const inside = at === '' ? '' : at && `${at}.`;
       const properties: Record<string, unknown> = {};
-      for (const { key, codec, name } of all) properties[key] = codec.decode(own(json, name), inside + name);
+      for (const { key, codec, name } of all)
+        properties[key] = codec.decode(own(json, name), inside === undefined ? undefined : inside + name);
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type of `fields` is that claim
       return properties as T;
     },
@@ -57,7 +71,7 @@ export function list<T>(item: Codec<T>): Codec<readonly T[]> {
   return {
     decode: (json, at) => {
       if (!Array.isArray(json)) throw malformed(at, 'is no list', json);
-      return json.map((one: unknown, index) => item.decode(one, `${at}[${index}]`));
+      return json.map((one: unknown, index) => item.decode(one, at === undefined ? undefined : `${at}[${index}]`));
     },
     encode: (value) => value.map((one) => item.encode(one)),
   };
@@ -70,7 +84,7 @@ export function mapOf<T>(key: Codec<string>, item: Codec<T>): Codec<ReadonlyMap<
       if (!isObject(json)) throw malformed(at, 'is no object', json);
       return new Map(
         Object.entries(json).map(([name, one]) => {
-          const place = `${at}[${JSON.stringify(name)}]`;
+          const place = at === undefined ? undefined : `${at}[${JSON.stringify(name)}]`;
           return [key.decode(name, place), item.decode(one, place)];
         }),
       );
@@ -192,7 +206,7 @@ export function checked<T>(codec: Codec<T>, complaint: (value: T) => string | un
       const value = codec.decode(json, at);
       const wrong = complaint(value);
       if (wrong === undefined) return value;
-      throw new Failure('corrupt', at === '' ? wrong : `${at}: ${wrong}`);
+      throw new Failure('corrupt', at === '' || at === undefined ? wrong : `${at}: ${wrong}`);
     },
     encode: (value) => codec.encode(value),
   };
@@ -207,8 +221,8 @@ function own(json: Record<string, unknown>, name: string): unknown {
   return Object.hasOwn(json, name) ? json[name] : undefined;
 }
 
-function malformed(at: string, what: string, json: unknown): Failure {
-  return new Failure('corrupt', `${at === '' ? 'it' : at} ${what}: ${shown(json)}`);
+function malformed(at: Place, what: string, json: unknown): Failure {
+  return new Failure('corrupt', `${at === '' || at === undefined ? 'it' : at} ${what}: ${shown(json)}`);
 }
 
 function shown(json: unknown): string {

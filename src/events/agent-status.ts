@@ -1,6 +1,7 @@
 import {
   type Codec,
   count,
+  decodeWhole,
   flag,
   list,
   mapped,
@@ -119,7 +120,7 @@ export function agentStatusJson(status: AgentStatus): unknown {
 
 /** Failure `corrupt` for what is no such status. */
 export function decodeAgentStatus(json: unknown): AgentStatus {
-  return statusShape.decode(json, '');
+  return decodeWhole(statusShape, json);
 }
 
 /** Whether a task would come back if the pod died now. */

@@ -87,7 +87,10 @@ const storedObjects = list(
   variants<StoredObject>({
     stretch: object<StoredStretch>({
       kind: oneOf('stretch'),
-      key: textThat('key of data', (value) => parseKey(value)?.kind === 'data'),
+      key: textThat(
+        'key of data',
+        remembering((value) => parseKey(value)?.kind === 'data'),
+      ),
       sizeBytes: count,
       storedBytes: count,
       sha256: sha256Text,
@@ -95,7 +98,10 @@ const storedObjects = list(
     }),
     archived: object<ArchivedFile>({
       kind: oneOf('archived'),
-      key: textThat('key of an archive', (value) => parseKey(value)?.kind === 'archive'),
+      key: textThat(
+        'key of an archive',
+        remembering((value) => parseKey(value)?.kind === 'archive'),
+      ),
       storedBytes: count,
       contentBytes: count,
       entry: text(1024),
@@ -195,6 +201,17 @@ function isSnapshotName(value: string): boolean {
   }
 }
 
+/** What was fit a moment ago is so again: files that follow one another mostly lie in one archive. */
+function remembering(isFit: (value: string) => boolean): (value: string) => boolean {
+  let fit: string | undefined;
+  return (value) => {
+    if (value === fit) return true;
+    if (!isFit(value)) return false;
+    fit = value;
+    return true;
+  };
+}
+
 /** Stretches cover a file without gaps; an archive holds it whole. */
 function complaintAboutParts({ path, sizeBytes, sha256, objects }: StoredFile): string | undefined {
   const [first] = objects;
@@ -223,7 +240,7 @@ function complaintAboutEntry(one: Entry): string | undefined {
   const path = firstRepeated(paths);
   if (path !== undefined) return `${path} is named twice`;
   const files = new Set(paths);
-  const folder = paths.find((each) => parentsOf(each).some((parent) => files.has(parent)));
+  const folder = paths.find((each) => liesBelow(each, files));
   return folder === undefined ? undefined : `${folder} lies below a file`;
 }
 
@@ -234,8 +251,9 @@ function complaintAboutDocument(document: SnapshotDocument): string | undefined 
   if (foreign !== undefined) return `${JSON.stringify(foreign.path)} is no table`;
 
   const { dataPrefix } = repositoryKeys(document);
+  const files = filesOf(document);
   const factsOf = new Map<string, string>();
-  for (const file of filesOf(document)) {
+  for (const file of files) {
     for (const part of file.objects) {
       if (!part.key.startsWith(dataPrefix)) return `${part.key} belongs to another repository`;
       for (const [thing, facts] of factsAbout(file, part)) {
@@ -244,7 +262,7 @@ function complaintAboutDocument(document: SnapshotDocument): string | undefined 
       }
     }
   }
-  const sizeBytes = filesOf(document).reduce((sum, file) => sum + file.sizeBytes, 0);
+  const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   return Number.isSafeInteger(sizeBytes) ? undefined : `its files have ${sizeBytes} bytes in all`;
 }
 
@@ -269,7 +287,8 @@ export function firstRepeated(texts: readonly string[]): string | undefined {
   return texts.find((one) => seen.size === seen.add(one).size);
 }
 
-function parentsOf(path: string): readonly string[] {
-  const segments = path.split('/');
-  return segments.slice(1).map((_, index) => segments.slice(0, index + 1).join('/'));
+function liesBelow(path: string, files: ReadonlySet<string>): boolean {
+  for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1))
+    if (files.has(path.slice(0, slash))) return true;
+  return false;
 }

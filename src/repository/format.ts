@@ -1,5 +1,5 @@
 import { Failure, messageOf } from '../base/failure.ts';
-import { type Codec, count, object } from '../base/json-codec.ts';
+import { type Codec, count, decodeWhole, object } from '../base/json-codec.ts';
 
 /** A kind of JSON text that we write, with the one format number of it that this program knows. */
 export interface Format<T> {
@@ -11,7 +11,7 @@ export interface Format<T> {
 export function encodeText<T>(value: T, format: Format<T>, what: string): Uint8Array {
   const json: unknown = Object.assign({ format: format.number }, format.shape.encode(value));
   try {
-    format.shape.decode(json, '');
+    decodeWhole(format.shape, json);
   } catch (error) {
     throw new Failure('invalid', `cannot write ${what}: ${messageOf(error)}`, { cause: error });
   }
@@ -25,9 +25,9 @@ export function encodeText<T>(value: T, format: Format<T>, what: string): Uint8A
 export function decodeText<T>(bytes: Uint8Array, format: Format<T>, what: string): T {
   const { json, number } = orCorrupt(what, () => {
     const parsed: unknown = JSON.parse(UTF8.decode(bytes));
-    return { json: parsed, number: formatNumber.decode(parsed, '').format };
+    return { json: parsed, number: decodeWhole(formatNumber, parsed).format };
   });
-  if (number === format.number) return orCorrupt(what, () => format.shape.decode(json, ''));
+  if (number === format.number) return orCorrupt(what, () => decodeWhole(format.shape, json));
   throw new Failure('invalid', `cannot read ${what}: it has format ${number}, this program reads ${format.number}`, {
     hint: 'use the version of warmstate that wrote it',
   });
