@@ -22,6 +22,8 @@ interface Stored {
 /** Told of every change when it takes effect; `undefined` is nobody of ours: a lifecycle rule. */
 export interface BucketWatch {
   got(key: string, by: SimulatedProcess): void;
+  /** Asked for, and not there. */
+  missed(key: string, by: SimulatedProcess): void;
   put(key: string, bytes: Uint8Array, by: SimulatedProcess): void;
   deleted(key: string, by: SimulatedProcess | undefined): void;
 }
@@ -44,6 +46,8 @@ export const FAIR_WEATHER: Weather = { refused: 0, lost: 0, late: 0, slow: 0, cu
 /** A request that gives no answer for so long is given up, as by the program's own stall timeout. */
 const PATIENCE_MS = 60_000;
 const SLOW_MS_MAX = 4 * 60_000;
+/** Of a line that is slow. */
+const BODY_MS_MAX = 15_000;
 const LATE_MS_MAX = 5 * 3_600_000;
 const PAGE_OBJECTS = 1000;
 
@@ -82,15 +86,19 @@ export class Bucket {
     if (this.#objects.delete(key)) this.#watch.deleted(key, undefined);
   }
 
-  viewOf(process: SimulatedProcess): ObjectStore {
+  viewOf(process: SimulatedProcess, line: { readonly isSlow: boolean } = { isSlow: false }): ObjectStore {
+    const get: ObjectStore['get'] = async (key, options) => {
+      if (line.isSlow) await process.clock.sleep(this.#chance.durationMs(100, BODY_MS_MAX), options.signal);
+      return process.request(() => this.#get(process, key, options));
+    };
     return {
-      put: (key, body, options) => process.call(() => this.#put(process, key, { body, ...options })),
-      get: (key, options) => process.call(() => this.#get(process, key, options)),
+      get,
+      put: (key, body, options) => process.request(() => this.#put(process, key, { body, ...options })),
       head: (key, options) =>
-        process.call(() => this.#request(process, { ...options, what: `head ${key}` }, () => this.#factsOf(key))),
+        process.request(() => this.#request(process, { ...options, what: `head ${key}` }, () => this.#factsOf(key))),
       list: (prefix, options) => process.each(this.#list(process, prefix, options)),
       delete: (key, options) =>
-        process.call(() =>
+        process.request(() =>
           this.#request(process, { ...options, what: `delete ${key}`, mayBeLate: true }, () => {
             if (this.#objects.delete(key)) this.#watch.deleted(key, process);
           }),
@@ -121,6 +129,7 @@ export class Bucket {
   ): Promise<OpenObject> {
     const what = `get ${key}`;
     return this.#request(process, { signal, what }, () => {
+      if (!this.#objects.has(key)) this.#watch.missed(key, process);
       const facts = this.#factsOf(key);
       this.#watch.got(key, process);
       const whole = this.#objects.get(key)?.bytes ?? new Uint8Array();

@@ -11,6 +11,8 @@ export const APPLICATION = 'app';
 export class Cluster {
   readonly tasks: readonly string[];
   readonly isExactlyOnce: boolean;
+  /** As exactly-once releases from 3.8 to 4.2.1 leave it where a task is at work. */
+  readonly leavesCheckpoint: boolean;
   /** The stores of each task, as the topology of today has them. */
   stores: readonly StoreShape[];
   readonly #changelogs = new Map<string, Changelog>();
@@ -21,10 +23,12 @@ export class Cluster {
   constructor(options: {
     readonly tasks: number;
     readonly isExactlyOnce: boolean;
+    readonly leavesCheckpoint: boolean;
     readonly stores: readonly StoreShape[];
   }) {
     this.tasks = Array.from({ length: options.tasks }, (_, partition) => `0_${partition}`);
     this.isExactlyOnce = options.isExactlyOnce;
+    this.leavesCheckpoint = options.leavesCheckpoint;
     this.stores = options.stores;
   }
 

@@ -19,7 +19,6 @@ export interface Offered {
 /** What was offered once, and is to be offered, or better, until it is too old. */
 interface Promised extends Offered {
   readonly history: number;
-  readonly stores: string;
 }
 
 export interface View {
@@ -36,6 +35,12 @@ export class Invariants {
   /** By what decides it; the hour because deletions are forgotten with time. */
   readonly #judged = new Map<string, string | undefined>();
   #promises: readonly Promised[] = [];
+  readonly #choose: typeof best;
+
+  /** `choose` as a restore does, unless that is to go wrong on purpose. */
+  constructor(choose: typeof best = best) {
+    this.#choose = choose;
+  }
 
   /** The first thing that must not be, or undefined. */
   find(view: View): string | undefined {
@@ -44,7 +49,7 @@ export class Invariants {
       view.watch.faults[0] ??
       named('no object goes that a document needs', view.watch.findDangling()) ??
       named('what is offered is true', this.#findUntrue(offered, view)) ??
-      named('nothing hides a better one', findHidden(offered, view)) ??
+      named('nothing hides a better one', findHidden(offered, view, this.#choose)) ??
       named('nothing offered disappears before its time', this.#findLost(offered, view))
     );
   }
@@ -69,11 +74,10 @@ export class Invariants {
 
   #findLost(offered: readonly Offered[], view: View): string | undefined {
     const { cluster, watch, nowMs } = view;
-    const stores = cluster.stores.map(({ name }) => name).join();
     const standing = this.#promises.filter(
       ({ entry, epoch, n, ...promise }) =>
         nowMs - entry.stateTimeMs <= view.maxAgeMs &&
-        promise.stores === stores &&
+        isOfToday(entry, cluster) &&
         promise.history === cluster.changelogsOf(entry.task)[0]?.history &&
         !watch.isWithdrawn(entry, { epoch, n }) &&
         filesOfEntry(entry).every(({ objects }) => objects.every(({ key }) => !watch.expired.has(key))),
@@ -83,7 +87,6 @@ export class Invariants {
     );
     const now = offered.map((one) => ({
       ...one,
-      stores,
       history: cluster.changelogsOf(one.entry.task)[0]?.history ?? 0,
     }));
     const old = standing.filter(
@@ -95,11 +98,18 @@ export class Invariants {
             other.entry.stateTimeMs >= entry.stateTimeMs,
         ),
     );
-    this.#promises = [...old, ...now.filter(({ isPromised }) => isPromised)];
+    this.#promises = [...old, ...now.filter(({ isPromised, entry }) => isPromised && isOfToday(entry, cluster))];
     if (lost === undefined) return undefined;
     const { entry, epoch, n } = lost;
     return `${entry.task} at ${describeOffsets(entry)} of ${formatSnapshotName({ epoch, n })} is offered no more, nor is anything as far`;
   }
+}
+
+/** Whether it has every store of the topology of today that has anything, and no other: another one is another truth. */
+function isOfToday(entry: Entry, cluster: Cluster): boolean {
+  const filled = cluster.changelogsOf(entry.task).filter(({ lastCommitted }) => lastCommitted >= 0);
+  const topics = new Set(filled.map(({ store }) => `${topicOf(store)}-${partitionOf(entry.task)}`));
+  return topics.size === entry.offsets.size && [...entry.offsets.keys()].every((topic) => topics.has(topic));
 }
 
 /** By an independent reading of docs/format.md: what lies in the newest documents, young enough and not withdrawn. */
@@ -140,10 +150,10 @@ function findFault(
 }
 
 /** What a restore would choose is behind nothing else that is offered, but for a living owner's word (see `best`). */
-function findHidden(offered: readonly Offered[], { nowMs, maxAgeMs }: View): string | undefined {
+function findHidden(offered: readonly Offered[], { nowMs, maxAgeMs }: View, choose: typeof best): string | undefined {
   for (const [task, ofTask] of Map.groupBy(offered, ({ entry }) => entry.task)) {
     const offers = ofTask.map((one) => ({ ...one.entry, ...one, lives: true }));
-    const chosen = best(offers, {
+    const chosen = choose(offers, {
       nowMs,
       maxAgeMs,
       guarantee: 'at_least_once',

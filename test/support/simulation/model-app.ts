@@ -32,12 +32,13 @@ interface AppWorld {
 
 /**
  * A Kafka Streams application of the file layout, as its disk sees it. At-least-once it flushes and writes checkpoints while it
- * runs; exactly-once it takes the checkpoint away when it opens a task and writes it when it closes it, and begins a task
- * anew that has none.
+ * runs; exactly-once it takes the checkpoint away when it opens a task, or writes it once more when all is replayed and leaves it,
+ * writes it when it closes the task, and begins one anew that has none. Standby tasks follow what others write.
  */
 export class ModelApp {
   readonly #world: AppWorld;
   readonly #tasks = new Map<string, ModelTask>();
+  readonly #standbys = new Map<string, ModelTask>();
 
   constructor(world: AppWorld) {
     this.#world = world;
@@ -48,15 +49,39 @@ export class ModelApp {
     return [...this.#tasks.keys()];
   }
 
-  /** What is wrong with what lay there, if anything is; then the task begins anew. */
-  open(task: string): string | undefined {
+  get standbys(): readonly string[] {
+    return [...this.#standbys.keys()];
+  }
+
+  /** What is wrong with what lay there, if anything is; then the task begins anew. A slow one replays while others work. */
+  open(task: string, { isSlow }: { readonly isSlow: boolean }): string | undefined {
+    this.endStandby(task);
     const opened = new ModelTask(task, this.#world);
     this.#tasks.set(task, opened);
+    if (!isSlow || opened.isAhead) opened.catchUp();
     return opened.fault;
   }
 
+  /** Follows a task that another pod has. */
+  standBy(task: string): string | undefined {
+    const opened = new ModelTask(task, this.#world, { isStandby: true });
+    this.#standbys.set(task, opened);
+    if (opened.isAhead) opened.catchUp();
+    return opened.fault;
+  }
+
+  endStandby(task: string): void {
+    this.#standbys.get(task)?.close();
+    this.#standbys.delete(task);
+  }
+
+  /** Everything is replayed: before hours go by, in which logs forget. */
+  catchUp(): void {
+    for (const task of [...this.#tasks.values(), ...this.#standbys.values()]) task.catchUp();
+  }
+
   do(task: string, event: TaskEvent): void {
-    this.#tasks.get(task)?.do(event);
+    (this.#tasks.get(task) ?? this.#standbys.get(task))?.do(event);
   }
 
   /** What the last checkpoint says, where it covers everything. */
@@ -72,8 +97,18 @@ export class ModelApp {
   crash(): void {
     for (const task of this.#tasks.values()) task.abandon();
     this.#tasks.clear();
+    this.#standbys.clear();
   }
 }
+
+/**
+ * A replay that is under way never lags further behind: an application that goes on dying while it replays what is about to be
+ * forgotten has young checkpoints over old state, which nobody can see (README).
+ */
+const LAG_MS_MAX = 45 * 60_000;
+
+/** As Kafka Streams writes it for a store that has none yet. */
+const OFFSET_UNKNOWN = -4;
 
 class ModelTask {
   readonly #task: string;
@@ -82,17 +117,51 @@ class ModelTask {
   readonly fault: string | undefined;
   #databases = new Map<string, SimulatedDatabase>();
   readonly #applied = new Map<string, number>();
+  readonly #isStandby: boolean;
+  #isReplaying = true;
+  /** Something was replayed since it was opened. */
+  #hasProgressed = false;
   checkpointed: ReadonlyMap<string, number> | undefined;
 
-  constructor(task: string, world: AppWorld) {
+  constructor(task: string, world: AppWorld, role: { readonly isStandby: boolean } = { isStandby: false }) {
     this.#task = task;
     this.#world = world;
+    this.#isStandby = role.isStandby;
     this.#path = taskPath(task);
     this.fault = findLocalFault(task, world);
     this.#open(this.fault === undefined);
   }
 
   do(event: TaskEvent): void {
+    if (this.#isReplaying) this.#doWhileReplaying(event);
+    else this.#doInWork(event);
+  }
+
+  #doWhileReplaying(event: TaskEvent): void {
+    const { chance } = this.#world;
+    switch (event) {
+      case 'write':
+      case 'commit':
+        return this.#replay(1 + chance.below(3));
+      case 'flush':
+        for (const database of this.#databases.values()) if (chance.happens(0.7)) this.#flush(database);
+        return;
+      case 'checkpoint':
+        if (this.#isLate) return this.catchUp();
+        return this.#checkpoint();
+      case 'compact':
+        chance.pick([...this.#databases.values()])?.compact();
+        return;
+      case 'roll':
+        chance.pick([...this.#databases.values()])?.rollManifest();
+        return;
+      case 'abort':
+      case 'wipe-store':
+        return;
+    }
+  }
+
+  #doInWork(event: TaskEvent): void {
     const { chance, cluster } = this.#world;
     const databases = [...this.#databases.values()];
     switch (event) {
@@ -112,7 +181,8 @@ class ModelTask {
         if (!this.#changelogs.some(({ hasOpen }) => hasOpen)) return;
         for (const changelog of this.#changelogs) changelog.abort();
         this.#world.disk.removeTree(this.#path);
-        return this.#open(false);
+        this.#open(false);
+        return this.catchUp();
       case 'compact':
         chance.pick(databases)?.compact();
         return;
@@ -124,8 +194,29 @@ class ModelTask {
     }
   }
 
+  /**
+   * A kill left more on disk than its checkpoint says. Closed before that is replayed it would pass for clean, which does no harm
+   * where every write is committed.
+   */
+  get isAhead(): boolean {
+    const { cluster } = this.#world;
+    return cluster.stores.some(({ name, kind }) => {
+      const parent = join(this.#path, kind === 'plain' ? `rocksdb/${name}` : name);
+      const databases = [...this.#databases.values()].filter(({ directory }) => directory.startsWith(parent));
+      const contents = databases.flatMap((database) => [...database.contents().values()]);
+      return contents.some(({ offset }) => offset > (this.#applied.get(name) ?? -1));
+    });
+  }
+
+  /** To the end of what is committed; then an active one works. */
+  catchUp(): void {
+    while (this.#isBehind) this.#replay(Number.POSITIVE_INFINITY);
+    this.#finishReplay();
+  }
+
   close(): void {
-    for (const changelog of this.#changelogs) changelog.commit();
+    if (this.#isReplaying && this.#isLate) this.catchUp();
+    if (!this.#isReplaying) for (const changelog of this.#changelogs) changelog.commit();
     this.#checkpoint();
   }
 
@@ -137,6 +228,50 @@ class ModelTask {
     return this.#world.cluster.changelogsOf(this.#task);
   }
 
+  get #isBehind(): boolean {
+    const { cluster } = this.#world;
+    return cluster.stores.some(({ name }) => this.#outstanding(name).length > 0);
+  }
+
+  #outstanding(store: string): readonly Change[] {
+    const { cluster, nowMs } = this.#world;
+    return cluster.changelog(this.#task, store).after(this.#applied.get(store) ?? -1, nowMs());
+  }
+
+  /** So many changes of every store at most; all of them where the oldest is about to be forgotten. */
+  #replay(most: number): void {
+    const { cluster } = this.#world;
+    const end = this.#isFarBehind ? Number.POSITIVE_INFINITY : most;
+    for (const store of cluster.stores)
+      for (const change of this.#outstanding(store.name).slice(0, end)) {
+        this.#put(store, change);
+        this.#hasProgressed = true;
+      }
+    if (!this.#isStandby && !this.#isBehind) this.#finishReplay();
+  }
+
+  /** Its offsets of today must not be seen, for they would look younger than they are. */
+  get #isLate(): boolean {
+    return this.#hasProgressed && this.#isFarBehind;
+  }
+
+  get #isFarBehind(): boolean {
+    const { cluster, nowMs } = this.#world;
+    const oldestMs = nowMs() - LAG_MS_MAX;
+    return cluster.stores.some(({ name }) => this.#outstanding(name).some(({ atMs }) => atMs < oldestMs));
+  }
+
+  /** An active task begins to work. Some exactly-once releases leave the checkpoint that says how far it was replayed. */
+  #finishReplay(): void {
+    if (!this.#isReplaying || this.#isStandby) return;
+    this.#isReplaying = false;
+    const { cluster, disk } = this.#world;
+    if (!cluster.isExactlyOnce) return;
+    const checkpoint = join(this.#path, '.checkpoint');
+    if (cluster.leavesCheckpoint) this.#checkpoint();
+    else if (exists(disk, checkpoint)) disk.unlink(checkpoint);
+  }
+
   #open(hasState: boolean): void {
     const { disk, cluster } = this.#world;
     const offsets = hasState ? readOffsets(this.#task, disk) : undefined;
@@ -145,12 +280,14 @@ class ModelTask {
     if (cluster.isExactlyOnce && offsets !== undefined) disk.unlink(join(this.#path, '.checkpoint'));
     this.#databases = new Map();
     this.#applied.clear();
+    this.#isReplaying = true;
+    this.#hasProgressed = false;
     this.checkpointed = undefined;
     for (const store of cluster.stores) this.#openStore(store, offsets?.get(topicOf(store.name)));
   }
 
   #openStore(store: StoreShape, offset: number | undefined): void {
-    const { disk, cluster, nowMs } = this.#world;
+    const { disk, cluster } = this.#world;
     const changelog = cluster.changelog(this.#task, store.name);
     const parent = join(this.#path, store.kind === 'plain' ? 'rocksdb' : store.name);
     disk.makeDirectory(parent);
@@ -164,7 +301,6 @@ class ModelTask {
       else disk.removeTree(join(this.#path, path));
     }
     this.#applied.set(store.name, offset ?? -1);
-    for (const change of changelog.after(offset ?? -1, nowMs())) this.#put(store, change);
   }
 
   #database(store: StoreShape, segment: number): SimulatedDatabase {
@@ -204,9 +340,9 @@ class ModelTask {
   #checkpoint(): void {
     const { disk } = this.#world;
     for (const database of this.#databases.values()) this.#flush(database);
-    const lines = [...this.#applied]
-      .filter(([, offset]) => offset >= 0)
-      .map(([store, offset]) => `${topicOf(store)} ${partitionOf(this.#task)} ${offset}\n`);
+    const lines = [...this.#applied].map(
+      ([store, offset]) => `${topicOf(store)} ${partitionOf(this.#task)} ${offset < 0 ? OFFSET_UNKNOWN : offset}\n`,
+    );
     const path = join(this.#path, '.checkpoint');
     disk.write(`${path}.tmp`, Buffer.from(`0\n${lines.length}\n${lines.join('')}`));
     disk.rename(`${path}.tmp`, path);
@@ -222,6 +358,7 @@ class ModelTask {
     disk.removeTree(join(this.#path, path));
     this.#databases.delete(path);
     this.#openStore(store, undefined);
+    for (const change of this.#outstanding(store.name)) this.#put(store, change);
     this.checkpointed = undefined;
   }
 
@@ -248,9 +385,8 @@ export function readOffsets(
 ): ReadonlyMap<string, number> | undefined {
   const bytes = disk.read(join(directory, '.checkpoint'));
   if (bytes === undefined) return undefined;
-  return new Map(
-    [...decodeCheckpoint(bytes).offsets].map(([key, offset]) => [key.slice(0, key.lastIndexOf('-')), Number(offset)]),
-  );
+  const known = [...decodeCheckpoint(bytes).offsets].filter(([, offset]) => offset >= 0n);
+  return new Map(known.map(([key, offset]) => [key.slice(0, key.lastIndexOf('-')), Number(offset)]));
 }
 
 /** What would go wrong with an application that goes on from what lies there, or undefined; nothing there is nothing wrong. */
@@ -275,6 +411,25 @@ export function findLocalFault(
     }
   } catch (error) {
     return `${task}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return undefined;
+}
+
+/** A change of a history that is over, among what lies there; undefined where there is none, or nothing that anybody would go on from. */
+export function findForgotten(
+  task: string,
+  { disk, cluster, contents }: Pick<AppWorld, 'disk' | 'cluster' | 'contents'>,
+): string | undefined {
+  const directory = taskPath(task);
+  if (readOffsets(task, disk) === undefined) return undefined;
+  for (const store of cluster.stores) {
+    const { history } = cluster.changelog(task, store.name);
+    for (const path of databasesOf(disk, directory, store)) {
+      const changes = readDatabase(disk, join(directory, path), contents)?.tables.flatMap((table) => table.changes);
+      const foreign = changes?.find((change) => change.history !== history);
+      if (foreign !== undefined)
+        return `${task} holds ${foreign.key}=${foreign.value ?? 'deleted'} of history ${foreign.history}, now is ${history}`;
+    }
   }
   return undefined;
 }

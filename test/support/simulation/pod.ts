@@ -12,6 +12,7 @@ import { APPLICATION, type Cluster } from './cluster.ts';
 import type { TableContents } from './database.ts';
 import { ModelApp, STATE_DIR } from './model-app.ts';
 import { filesOf, operationsOf, SimulatedProcess } from './process.ts';
+import type { RepositoryWatch } from './repository-watch.ts';
 import type { WorldClock } from './world-clock.ts';
 
 export const LINEAGE = 'sim';
@@ -19,6 +20,8 @@ const PROGRAM = 'warmstate simulation';
 const DEADLINE_MS = 10 * 60_000;
 
 export interface PodSettings extends Pick<AgentSettings, 'maxAgeMs' | 'keepWithinMs' | 'intervalMs' | 'prunes'> {
+  /** Whether what it restores takes long to come. */
+  readonly hasSlowLine: boolean;
   /** Whether its node has watches left. */
   readonly watches: boolean;
 }
@@ -26,6 +29,7 @@ export interface PodSettings extends Pick<AgentSettings, 'maxAgeMs' | 'keepWithi
 export interface PodWorld {
   readonly clock: WorldClock;
   readonly bucket: Bucket;
+  readonly watch: RepositoryWatch;
   readonly cluster: Cluster;
   readonly contents: TableContents;
   readonly chance: Chance;
@@ -69,8 +73,8 @@ export class Pod {
   restartsAtMs: number | undefined;
   restoring: Life<RestoreResult> | undefined;
   sidecar: Life<void> | undefined;
-  /** Tasks that our restore installed since the application last held the volume. */
-  readonly installed = new Set<string>();
+  /** Tasks that our restore installed since the application last held the volume, and when, by the steady clock of the world. */
+  readonly installed = new Map<string, number>();
   readonly #world: PodWorld;
   #hint: (task: string) => void = () => {};
   #lives = 0;
@@ -104,16 +108,17 @@ export class Pod {
   }
 
   startRestore(choices: { readonly replicas?: number } = {}): Life<RestoreResult> {
-    const { bucket, chance, clock } = this.#world;
+    const { bucket, chance, clock, watch } = this.#world;
     const life = this.#begin<RestoreResult>('restore');
     const { process } = life;
+    watch.follow(process);
     const takeBack = clock.wakeAfter(DEADLINE_MS, () =>
       life.killed.abort(new Failure('deadline', 'the restore is not done in time')),
     );
-    const { intervalMs: _, prunes: __, watches: ___, keepWithinMs: ____, ...settings } = this.settings;
+    const { maxAgeMs, hasSlowLine: isSlow } = this.settings;
     const running = restore(
       {
-        ...settings,
+        maxAgeMs,
         ...this.#who(),
         isDrill: false,
         appVersion: undefined,
@@ -127,7 +132,7 @@ export class Pod {
         isDryRun: false,
       },
       {
-        ...this.#tools(process, bucket.viewOf(process)),
+        ...this.#tools(process, bucket.viewOf(process, { isSlow })),
         traffic: () => ({ requests: 0, receivedBytes: 0 }),
         disk: operationsOf(process, this.disk.operations),
         random: chance,
@@ -136,7 +141,7 @@ export class Pod {
     );
     this.#watch(life, running, (result) => {
       takeBack();
-      for (const { task, decision } of result.tasks) if (decision === 'warm') this.installed.add(task);
+      for (const { task, decision } of result.tasks) if (decision === 'warm') this.installed.set(task, clock.steadyMs);
       const told = result.tasks.map(
         ({ task, decision, why }) => `${task} ${decision}${why === undefined ? '' : ` ${why.reason}`}`,
       );
@@ -150,7 +155,7 @@ export class Pod {
     const { bucket, chance } = this.#world;
     const life = this.#begin<void>('run');
     const { process } = life;
-    const { watches, ...settings } = this.settings;
+    const { watches, hasSlowLine: _, ...settings } = this.settings;
     const agent = createAgent(
       {
         ...settings,
@@ -203,11 +208,13 @@ export class Pod {
     running.then(
       (result) => {
         life.isOver = true;
+        this.#world.watch.letGo(life.process);
         life.result = result;
         onEnd(result);
       },
       (error: unknown) => {
         life.isOver = true;
+        this.#world.watch.letGo(life.process);
         if (!isFailure(error) && !life.killed.signal.aborted) life.bug = error;
         this.#world.trace(`${life.process.name} failed: ${error instanceof Error ? error.message : String(error)}`);
       },

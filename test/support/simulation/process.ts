@@ -10,6 +10,8 @@ function neverComeBack(): Promise<never> {
 
 interface Ambush {
   callsLeft: number;
+  /** Only calls to the store count. */
+  readonly isOnRequest: boolean;
   readonly act: () => void;
 }
 
@@ -71,8 +73,8 @@ export class SimulatedProcess {
   }
 
   /** Something happens before the call that comes after so many others. */
-  ambush(calls: number, act: () => void): void {
-    this.#ambush = { callsLeft: calls, act };
+  ambush(ambush: Readonly<Ambush>): void {
+    this.#ambush = { ...ambush };
   }
 
   /** Nothing waits for it any more. */
@@ -81,8 +83,18 @@ export class SimulatedProcess {
   }
 
   /** Around a call of the process; what it does takes effect unless the process is killed before it. */
-  async call<T>(work: () => T | Promise<T>): Promise<T> {
-    this.#spring();
+  call<T>(work: () => T | Promise<T>): Promise<T> {
+    if (this.#ambush?.isOnRequest === false) this.#spring(this.#ambush);
+    return this.#goThrough(work);
+  }
+
+  /** The same, for what it asks the store for. */
+  request<T>(work: () => T | Promise<T>): Promise<T> {
+    if (this.#ambush !== undefined) this.#spring(this.#ambush);
+    return this.#goThrough(work);
+  }
+
+  async #goThrough<T>(work: () => T | Promise<T>): Promise<T> {
     if (this.#isHeld) await this.#hold();
     const result = await work();
     if (this.#isHeld) await this.#hold();
@@ -98,15 +110,14 @@ export class SimulatedProcess {
     }
   }
 
-  #spring(): void {
-    if (this.#ambush === undefined || this.#isHeld) return;
-    if (this.#ambush.callsLeft > 0) {
-      this.#ambush.callsLeft -= 1;
+  #spring(ambush: Ambush): void {
+    if (this.#isHeld) return;
+    if (ambush.callsLeft > 0) {
+      ambush.callsLeft -= 1;
       return;
     }
-    const { act } = this.#ambush;
     this.#ambush = undefined;
-    act();
+    ambush.act();
   }
 
   get #isHeld(): boolean {

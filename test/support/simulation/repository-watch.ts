@@ -6,6 +6,7 @@ import type { BucketWatch } from './bucket.ts';
 import { APPLICATION } from './cluster.ts';
 import { LINEAGE } from './pod.ts';
 import type { SimulatedProcess } from './process.ts';
+import type { WorldClock } from './world-clock.ts';
 
 export interface WatchedDocument {
   readonly key: string;
@@ -16,6 +17,10 @@ export interface WatchedDocument {
 
 /** In a record; no name of ours holds a quote. */
 const NEWEST = /"newest":(\d+)/;
+/** The least of all settings: so long somebody who reads a document has to finish, once there is a newer one. */
+const KEEP_WITHIN_MS_MIN = 3_600_000;
+/** What is older is offered by nobody in the simulation, under the least of all settings. */
+const MAX_AGE_MS_MIN = 12 * 3_600_000;
 
 const KEYS = repositoryKeys({ application: APPLICATION, lineage: LINEAGE });
 
@@ -31,13 +36,41 @@ export class RepositoryWatch implements BucketWatch {
   readonly faults: string[] = [];
   /** Grows with everything that may change what is offered. */
   version = 0;
+  readonly #clock: Pick<WorldClock, 'nowMs'>;
   readonly #present = new Set<string>();
   readonly #owners = new Map<string, string>();
   /** Documents that their writer stands by. */
   readonly #acknowledged = new Set<string>();
   readonly #unread: { readonly key: string; readonly bytes: Uint8Array }[] = [];
+  /** Restores under way, with the documents that they have read. */
+  readonly #readers = new Map<SimulatedProcess, Set<string>>();
+  /** Documents that somebody else than their writers removed. */
+  readonly #collected = new Map<string, WatchedDocument>();
+  /** When each document was put, by its key. */
+  readonly #putMs = new Map<string, number>();
 
-  got(_key: string, _by: SimulatedProcess): void {}
+  constructor(clock: Pick<WorldClock, 'nowMs'>) {
+    this.#clock = clock;
+  }
+
+  /** Somebody restores, until it is let go. */
+  follow(reader: SimulatedProcess): void {
+    this.#readers.set(reader, new Set());
+  }
+
+  letGo(reader: SimulatedProcess): void {
+    this.#readers.delete(reader);
+  }
+
+  got(key: string, by: SimulatedProcess): void {
+    if (parseKey(key)?.kind === 'snapshot') this.#readers.get(by)?.add(key);
+  }
+
+  missed(key: string, by: SimulatedProcess): void {
+    const document = this.#findReadFrom(key, by);
+    if (document !== undefined)
+      this.faults.push(`no object goes that a restore needs: ${by.name} read ${document}, and ${key} is gone`);
+  }
 
   put(key: string, bytes: Uint8Array, by: SimulatedProcess): void {
     const parsed = parseKey(key);
@@ -47,6 +80,7 @@ export class RepositoryWatch implements BucketWatch {
     switch (parsed.kind) {
       case 'snapshot':
         this.#unread.push({ key, bytes });
+        this.#putMs.set(key, this.#clock.nowMs);
         return;
       case 'record':
         return this.#noteRecord(parsed.epoch, bytes);
@@ -72,6 +106,7 @@ export class RepositoryWatch implements BucketWatch {
     if (parsed === undefined) return;
     switch (parsed.kind) {
       case 'snapshot':
+        this.#noteCollected(key, by);
         this.documents.delete(key);
         this.#acknowledged.delete(key);
         this.version += 1;
@@ -162,7 +197,48 @@ export class RepositoryWatch implements BucketWatch {
     return undefined;
   }
 
+  /** Of a document that stands, or that went too early, and that a restore has read; undefined where it may be gone. */
+  #findReadFrom(object: string, reader: SimulatedProcess): string | undefined {
+    if (this.expired.has(object) || reader.isDead) return undefined;
+    const read = [...(this.#readers.get(reader) ?? [])];
+    return read.find((key) => {
+      const watched = this.documents.get(key) ?? this.#collected.get(key);
+      return watched !== undefined && this.#isInUse(watched) && this.#isOffering(watched, object);
+    });
+  }
+
+  /** A reader has until its successor is old. */
+  #isInUse({ document: { epoch, n } }: WatchedDocument): boolean {
+    const later = [...this.#putMs].filter(([key]) => {
+      const parsed = parseKey(key);
+      return parsed?.kind === 'snapshot' && parsed.name.epoch === epoch && parsed.name.n > n;
+    });
+    return later.every(([, putMs]) => this.#clock.nowMs - putMs <= KEEP_WITHIN_MS_MIN);
+  }
+
+  #isOffering({ document: { entries, epoch, n } }: WatchedDocument, object: string): boolean {
+    return entries.some(
+      (entry) =>
+        namesObject(entry, object) &&
+        this.#clock.nowMs - entry.stateTimeMs <= MAX_AGE_MS_MIN &&
+        !this.isWithdrawn(entry, { epoch, n }),
+    );
+  }
+
+  #noteCollected(key: string, by: SimulatedProcess | undefined): void {
+    const watched = this.documents.get(key);
+    if (watched !== undefined && by !== undefined && this.#owners.get(watched.document.epoch) !== by.name)
+      this.#collected.set(key, watched);
+  }
+
   #assertUnneeded(object: string, by: SimulatedProcess): void {
+    for (const reader of this.#readers.keys()) {
+      const document = this.#findReadFrom(object, reader);
+      if (document === undefined) continue;
+      this.faults.push(
+        `no object goes that a restore needs: ${by.name} removed ${object}, ${reader.name} read ${document}`,
+      );
+    }
     for (const { key, objects } of this.documents.values()) {
       if (!objects.has(object)) continue;
       if (this.#acknowledged.has(key)) this.faults.push(`${by.name} removed ${object}, which ${key} needs`);

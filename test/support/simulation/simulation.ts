@@ -8,7 +8,16 @@ import { Chance } from './chance.ts';
 import { APPLICATION, Cluster, type StoreShape } from './cluster.ts';
 import { TableContents } from './database.ts';
 import { Invariants, listOffered, named, type View } from './invariants.ts';
-import { exists, findLocalFault, readOffsets, TASK_EVENTS, type TaskEvent, taskPath } from './model-app.ts';
+import {
+  exists,
+  findForgotten,
+  findLocalFault,
+  type ModelApp,
+  readOffsets,
+  TASK_EVENTS,
+  type TaskEvent,
+  taskPath,
+} from './model-app.ts';
 import { killLife, LINEAGE, type Life, makeVolume, Pod, type PodSettings, type PodWorld, type Volume } from './pod.ts';
 import { SimulatedProcess } from './process.ts';
 import { RepositoryWatch } from './repository-watch.ts';
@@ -38,6 +47,8 @@ const STEPS = {
   'restart-app': 0.8,
   'restart-sidecar': 0.8,
   assign: 4,
+  glance: 1,
+  'stand-by': 2,
   clean: 2,
   freeze: 1,
   thaw: 2.5,
@@ -47,9 +58,24 @@ const STEPS = {
   prune: 0.7,
   forget: 0.15,
   reset: 0.15,
+  deploy: 0.3,
   expire: 0.25,
 } as const;
 type Step = keyof typeof STEPS;
+
+/** What happens more often in the story of one seed: rules that need many of one kind at once are met nowhere else. */
+const MOODS: readonly Partial<Record<Step, number>>[] = [
+  {},
+  {},
+  // Little moves for days, and is opened now and then.
+  { 'hours-pass': 10, glance: 5, write: 8, clean: 0.5, reset: 0.05 },
+  // Pods come and go, and so do histories, while volumes sleep.
+  { 'start-pod': 6, 'stop-pod': 2, 'lose-pod': 2, reset: 1, forget: 0.5 },
+  // Tasks wander.
+  { assign: 10, 'stand-by': 5, 'restart-app': 2, glance: 3 },
+  // Much is collected, and much of it meets what is under way.
+  { 'minutes-pass': 12, 'hours-pass': 2, prune: 5, ambush: 8 },
+];
 
 const PODS_MAX = 3;
 
@@ -114,6 +140,7 @@ class Simulation {
   readonly #invariants = new Invariants();
   readonly #world: PodWorld;
   readonly #isStateful: boolean;
+  readonly #weights: Readonly<Record<Step, number>>;
   #pods: Pod[] = [];
   /** Sidecars whose pods are gone, or think so. */
   #strays: Life<unknown>[] = [];
@@ -123,6 +150,8 @@ class Simulation {
   readonly #deletions = new Map<string, Generator<string, void>>();
   /** The application is reset, and not yet forgotten. */
   #isResetting = false;
+  /** The faults have ended. */
+  #isCalm = false;
   #commands = 0;
   #seenVersion = -1;
   #seenHour = -1;
@@ -135,14 +164,17 @@ class Simulation {
     this.#cluster = new Cluster({
       tasks: Number(chance.weighted(TASKS)),
       isExactlyOnce: chance.happens(0.4),
+      leavesCheckpoint: chance.happens(0.5),
       stores: chance.pick(STORE_SETS) ?? [],
     });
     this.#isStateful = chance.happens(0.5);
-    this.#watch = new RepositoryWatch();
+    this.#weights = { ...STEPS, ...(hasFaults ? chance.pick(MOODS) : NO_FAULTS) };
+    this.#watch = new RepositoryWatch(this.#clock);
     this.#bucket = new Bucket(this.#clock, chance, this.#watch);
     this.#world = {
       clock: this.#clock,
       bucket: this.#bucket,
+      watch: this.#watch,
       cluster: this.#cluster,
       contents: this.#contents,
       chance,
@@ -175,7 +207,7 @@ class Simulation {
 
   async #step(): Promise<void> {
     const chance = this.#chance;
-    const step: Step = this.#hasFaults ? chance.weighted(STEPS) : chance.weighted({ ...STEPS, ...NO_FAULTS });
+    const step = chance.weighted(this.#weights);
     this.#count(step);
     if (isTaskEvent(step)) this.#actOnTask(step);
     else await this.#act(step);
@@ -191,6 +223,7 @@ class Simulation {
       case 'minutes-pass':
         return this.#pass(chance.durationMs(MINUTE_MS, 12 * MINUTE_MS));
       case 'hours-pass':
+        for (const { app } of this.#pods) app?.catchUp();
         return this.#pass(chance.durationMs(HOUR_MS, 30 * HOUR_MS));
       case 'start-pod':
         if (this.#pods.length < PODS_MAX && !this.#isResetting) this.#startPod();
@@ -208,6 +241,10 @@ class Simulation {
         return this.#restartSidecar(chance.pick(this.#appPods));
       case 'assign':
         return this.#assign({ isMove: chance.happens(0.3) });
+      case 'glance':
+        return this.#glance(chance.pick(this.#appPods));
+      case 'stand-by':
+        return this.#standBy(chance.pick(this.#appPods));
       case 'clean':
         return this.#clean(chance.pick(this.#appPods));
       case 'freeze': {
@@ -219,7 +256,7 @@ class Simulation {
         for (const { process } of this.#lives) if (process.isFrozen && chance.happens(0.6)) this.#thaw(process);
         return;
       case 'ambush':
-        return this.#ambush();
+        return this.#ambush(chance.pick(this.#lives));
       case 'turn-clock': {
         const pod = chance.pick(this.#pods);
         if (pod === undefined) return;
@@ -237,6 +274,8 @@ class Simulation {
         return this.#forget();
       case 'reset':
         return this.#reset();
+      case 'deploy':
+        return this.#deploy();
       case 'expire':
         return this.#expire();
     }
@@ -286,7 +325,8 @@ class Simulation {
     if (this.#hasFaults && chance.happens(0.3))
       pod.volume.skewMs = (chance.happens(0.5) ? 1 : -1) * chance.durationMs(SECOND_MS, 5 * HOUR_MS);
     this.#pods.push(pod);
-    pod.startRestore();
+    const restoring = pod.startRestore();
+    if (this.#hasFaults && !this.#isCalm && chance.happens(0.25)) this.#ambush(restoring);
     this.#note(`${name} starts${old === undefined ? '' : ' on its old volume'}, ${pod.volume.skewMs} ms ahead`);
     return pod;
   }
@@ -298,6 +338,7 @@ class Simulation {
       keepWithinMs: chance.happens(0.5) ? 6 * HOUR_MS : HOUR_MS,
       intervalMs: chance.pick([30 * SECOND_MS, 2 * MINUTE_MS, 5 * MINUTE_MS]) ?? MINUTE_MS,
       prunes: chance.happens(0.7),
+      hasSlowLine: !this.#isCalm && chance.happens(0.3),
       watches: chance.happens(0.8),
     };
   }
@@ -315,10 +356,8 @@ class Simulation {
   /** A volume that wakes up after its history was forgotten must not bring it back. */
   #assertForgotten(pod: Pod): void {
     for (const task of this.#cluster.tasks) {
-      if (readOffsets(task, pod.disk) === undefined) continue;
-      const fault = findLocalFault(task, this.#view(pod));
-      if (fault?.includes('now is history') === true)
-        this.#finding ??= `what is forgotten stays so, on volumes as well: ${pod.name}: ${fault}`;
+      const forgotten = findForgotten(task, this.#view(pod));
+      if (forgotten !== undefined) this.#finding ??= `what is forgotten stays so: ${pod.name}: ${forgotten}`;
     }
   }
 
@@ -337,10 +376,13 @@ class Simulation {
   #actOnTask(event: TaskEvent): void {
     const task = this.#chance.pick(this.#cluster.tasks);
     if (task === undefined) return;
-    const owner = this.#ownerOf(task);
-    owner?.app?.do(task, event);
-    if (event === 'checkpoint' && this.#chance.happens(0.7)) owner?.hint(task);
-    this.#note(`${event} ${task}`);
+    const standbys = this.#appPods.filter(({ app }) => app?.standbys.includes(task));
+    const actor = this.#chance.happens(0.3)
+      ? (this.#chance.pick(standbys) ?? this.#ownerOf(task))
+      : this.#ownerOf(task);
+    actor?.app?.do(task, event);
+    if (event === 'checkpoint' && this.#chance.happens(0.7)) actor?.hint(task);
+    this.#note(`${event} ${task}${actor === undefined ? '' : ` of ${actor.name}`}`);
   }
 
   /** Every task that nobody has goes to somebody, most likely to who has most of it; one that somebody has may move. */
@@ -361,12 +403,46 @@ class Simulation {
   }
 
   #open(pod: Pod, task: string): void {
+    const isSlow = !this.#isCalm && this.#chance.happens(0.3);
+    this.#occupy(pod, task, { how: `opens${isSlow ? ' slowly' : ''}`, open: (app) => app.open(task, { isSlow }) });
+  }
+
+  /** A task is assigned and taken away again before anything of it is replayed. */
+  #glance(pod: Pod | undefined): void {
+    const task = this.#chance.pick(this.#cluster.tasks);
+    if (pod?.app === undefined || task === undefined || pod.app.tasks.includes(task)) return;
+    if (readOffsets(task, pod.disk) === undefined) return;
+    this.#occupy(pod, task, { how: 'glances at', open: (app) => app.standBy(task) });
+    pod.app.endStandby(task);
+    pod.hint(task);
+  }
+
+  #standBy(pod: Pod | undefined): void {
+    const task = this.#chance.pick(this.#cluster.tasks);
+    if (pod?.app === undefined || task === undefined || pod.app.tasks.includes(task)) return;
+    if (pod.app.standbys.includes(task)) {
+      this.#note(`${pod.name} stands by for ${task} no more`);
+      pod.app.endStandby(task);
+    } else if (this.#ownerOf(task) !== undefined) {
+      this.#occupy(pod, task, { how: 'stands by for', open: (app) => app.standBy(task) });
+    }
+  }
+
+  #occupy(
+    pod: Pod,
+    task: string,
+    { how, open }: { readonly how: string; readonly open: (app: ModelApp) => string | undefined },
+  ): void {
+    const { app } = pod;
+    if (app === undefined) return;
     const deletion = this.#deletions.get(`${pod.name}/${task}`);
     if (deletion !== undefined) while (deletion.next().done !== true);
     this.#deletions.delete(`${pod.name}/${task}`);
-    const fault = pod.app?.open(task);
-    this.#note(`${pod.name} opens ${task}${fault === undefined ? '' : `, anew: ${fault}`}`);
-    if (fault !== undefined && pod.installed.has(task))
+    const fault = open(app);
+    this.#note(`${pod.name} ${how} ${task}${fault === undefined ? '' : `, anew: ${fault}`}`);
+    const installedMs = pod.installed.get(task);
+    // What was young enough is not for ever.
+    if (fault !== undefined && installedMs !== undefined && this.#clock.steadyMs - installedMs < HOUR_MS / 2)
       this.#finding ??= `what is installed is true: ${pod.name}: ${fault}`;
     pod.installed.delete(task);
   }
@@ -424,6 +500,7 @@ class Simulation {
   }
 
   #closeAll(pod: Pod): void {
+    for (const task of pod.app?.standbys ?? []) pod.app?.endStandby(task);
     for (const task of pod.app?.tasks ?? []) this.#close(pod, task);
   }
 
@@ -442,7 +519,8 @@ class Simulation {
   /** Kafka's cleaner takes what is assigned to others away, file by file. */
   #clean(pod: Pod | undefined): void {
     const task = this.#chance.pick(this.#cluster.tasks);
-    if (pod === undefined || task === undefined || pod.app?.tasks.includes(task) !== false) return;
+    if (pod?.app === undefined || task === undefined) return;
+    if (pod.app.tasks.includes(task) || pod.app.standbys.includes(task)) return;
     if (!exists(pod.disk, taskPath(task))) return;
     const key = `${pod.name}/${task}`;
     const deletion = this.#deletions.get(key) ?? deleteInDirectoryOrder(taskPath(task), { files: pod.disk });
@@ -463,20 +541,34 @@ class Simulation {
   }
 
   /** Between two calls of a process something happens. */
-  #ambush(): void {
+  #ambush(life: Life<unknown> | undefined): void {
     const chance = this.#chance;
-    const life = chance.pick(this.#lives);
     if (life === undefined) return;
     const pod = this.#pods.find(({ lives }) => lives.includes(life));
-    const kind = chance.weighted({ kill: 1, freeze: 2, act: 5, clean: 2, expire: 0.2 });
-    life.process.ambush(chance.durationMs(1, 120), () => {
+    const kind = chance.weighted({ kill: 1, freeze: 2, act: 5, clean: 2, prune: 2, expire: 0.2 });
+    const act = (): void => {
       this.#note(`ambush on ${life.process.name}: ${kind}`);
       if (kind === 'kill') killLife(life);
       else if (kind === 'freeze') this.#freeze(life);
       else if (kind === 'clean') this.#clean(pod);
+      else if (kind === 'prune') this.#pruneUnder(life);
       else if (kind === 'expire') this.#expire();
       else for (let left = 1 + chance.below(3); left > 0; left--) this.#actOnTask(chance.pick(TASK_EVENTS) ?? 'write');
+    };
+    const isOnRequest = kind === 'prune' || (kind !== 'act' && kind !== 'clean' && chance.happens(0.5));
+    life.process.ambush({
+      callsLeft: isOnRequest ? chance.durationMs(1, 20) : chance.durationMs(1, 120),
+      isOnRequest,
+      act,
     });
+  }
+
+  /** A collection meets what is under way, which takes long. */
+  #pruneUnder(life: Life<unknown>): void {
+    const chance = this.#chance;
+    life.process.freeze({ suspended: false });
+    this.#clock.wakeAfter(chance.durationMs(SECOND_MS, 20 * MINUTE_MS), () => life.process.thaw());
+    this.#prune();
   }
 
   #expire(): void {
@@ -575,6 +667,15 @@ class Simulation {
     this.#invariants.forget();
   }
 
+  /** Another version of the application has other stores; it starts on what the one before left. */
+  #deploy(): void {
+    const stores = this.#chance.pick(STORE_SETS);
+    if (stores === undefined || stores === this.#cluster.stores) return;
+    this.#note(`deploys ${stores.map(({ name }) => name).join(' and ')}`);
+    for (const pod of this.#appPods) this.#restartApp(pod);
+    this.#cluster.stores = stores;
+  }
+
   async #look(): Promise<string | undefined> {
     for (const life of this.#lives)
       if (life.bug !== undefined) return `bug in ${life.process.name}: ${describeBug(life.bug)}`;
@@ -596,6 +697,8 @@ class Simulation {
   /** After the faults end all comes to rest, and a new pod starts warm with everything. */
   async #converge(): Promise<string | undefined> {
     this.#note('the faults end');
+    this.#isCalm = true;
+    for (const { app } of this.#pods) app?.catchUp();
     this.#bucket.weather = FAIR_WEATHER;
     this.#bucket.isAway = false;
     this.#clock.wakeInTime();
@@ -617,7 +720,7 @@ class Simulation {
         for (const event of ['write', 'commit', 'checkpoint'] as const) this.#ownerOf(task)?.app?.do(task, event);
       const finding = await this.#rest(minutes * MINUTE_MS);
       if (finding !== undefined) return finding;
-      if (rest === 4) this.#beginTaintedAnew();
+      if (rest === 4 || rest === 6) this.#beginTaintedAnew();
     }
     const lives = this.#lives;
     for (const pod of this.#pods) this.#stopPod(pod, HOUR_MS);
@@ -636,12 +739,16 @@ class Simulation {
     pod.hasTurnedClock = true;
   }
 
-  /** What was opened over writes that nobody could vouch for (Q6), or has stamps of a clock that went back (Q5), is refused for long. */
+  /**
+   * What was opened over writes that nobody could vouch for (Q6), has stamps of a clock that went back (Q5), or parents that were
+   * changed since its offsets were written, is refused for long where offsets are written at the close only.
+   */
   #beginTaintedAnew(): void {
     for (const task of this.#cluster.tasks) {
       const owner = this.#ownerOf(task);
       if (owner === undefined) continue;
-      const isRefused = owner.sidecar?.whyNot?.(task) === 'unclean_restart';
+      const whyNot = owner.sidecar?.whyNot?.(task);
+      const isRefused = whyNot === 'unclean_restart' || (this.#cluster.isExactlyOnce && whyNot === 'changing');
       if (!isRefused && !(this.#cluster.isExactlyOnce && owner.hasTurnedClock)) continue;
       for (const event of ['write', 'abort', 'write', 'commit'] as const) owner.app?.do(task, event);
       this.#note(`${owner.name} begins ${task} anew`);
@@ -715,6 +822,7 @@ interface CommandParts {
 /** What is left out where nothing is to go wrong. */
 const NO_FAULTS = {
   'hours-pass': 0,
+  glance: 0,
   'lose-pod': 0,
   'strand-pod': 0,
   'restart-sidecar': 0,
