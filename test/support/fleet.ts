@@ -42,7 +42,7 @@ export interface PodOutcome {
   readonly tasks: readonly string[];
   /** From its first request to the first download, by the fleet's clock. */
   readonly planMs: number;
-  /** The largest number of times that it read one record before its first download. */
+  /** The largest number of times that it read one record for one choice. */
   readonly readsMax: number;
   readonly requests: number;
 }
@@ -96,13 +96,24 @@ export class Fleet {
     tasks: readonly string[],
     more: { after?: string; offset?: bigint; appVersion?: string } = {},
   ): Promise<void> {
-    const after = more.after === undefined ? [] : [more.after];
+    await this.#begin(instance, more.after, (epoch) =>
+      tasks.map((task) => this.#summaryOf(task, epoch, more.offset ?? 100n)),
+    );
+  }
+
+  async #begin(
+    instance: string,
+    restoreEpoch: string | undefined,
+    summariesOf: (epoch: string) => readonly TaskSummary[],
+  ): Promise<void> {
+    const after = restoreEpoch === undefined ? [] : [restoreEpoch];
     const epoch = createEpoch({ storeTimeMs: this.clock.nowMs(), instance, random: this.random, after });
     const ending = new AbortController();
+    const tasks = summariesOf(epoch);
     const record = this.#recordOf(instance, epoch, {
-      after: more.after,
+      after: restoreEpoch,
       newest: tasks.length === 0 ? undefined : 1,
-      tasks: tasks.map((task) => this.#summaryOf(task, epoch, more.offset ?? 100n)),
+      tasks,
     });
     if (tasks.length > 0)
       await this.#put(this.store, repositoryKeys(record).snapshot({ epoch, n: 1 }), new Uint8Array(10));
@@ -152,7 +163,13 @@ export class Fleet {
       if (operation === 'get') reads.set(key, (reads.get(key) ?? 0) + 1);
     });
     const startedMs = this.clock.monotonicMs();
-    let [planMs, readsMax]: (number | undefined)[] = [];
+    let planMs: number | undefined;
+    let readsMax = 0;
+    const endPlan = (): void => {
+      planMs ??= this.clock.monotonicMs() - startedMs;
+      readsMax = Math.max(readsMax, ...reads.values());
+      reads.clear();
+    };
     const repository = await this.#open(store, signal);
     const listing = await listRepository(repository, { signal });
     const survey = await takeSurvey(repository, listing, {
@@ -193,20 +210,30 @@ export class Fleet {
       present: [],
     });
     const { tasks } = await restoreChosen(adoption, { locals: [], terms }, async (plans): Promise<Filled> => {
-      planMs ??= this.clock.monotonicMs() - startedMs;
-      readsMax ??= Math.max(0, ...reads.values());
+      endPlan();
       if (plans.some(({ kind }) => kind === 'warm') && !own.isShown) await own.claim('show it', adoption.claims);
       await own.whileAtWork(() => this.clock.sleep(downloadMs, signal));
       signal.throwIfAborted();
       return { tasks: plans.map(describePlan), installed: [], cleared: [] };
     });
+    endPlan();
     await own.say('say what was installed', { state: 'sealed', claims: adoption.claims });
-    const warm = tasks.flatMap(({ task, decision }) => (decision === 'warm' ? [task] : []));
+    const warm = tasks.filter(({ decision }) => decision === 'warm');
     if (options.runs !== false) {
       const published = options.publishes === false ? [] : warm;
-      await this.run(instance, published, own.isShown ? { after: own.epoch } : {});
+      // It is as far as what was restored: others would take it for lost otherwise.
+      await this.#begin(instance, own.isShown ? own.epoch : undefined, (epoch) =>
+        published.map(({ task, offsets }) => ({ ...this.#summaryOf(task, epoch, 0n), offsets })),
+      );
     }
-    return { instance, epoch: own.epoch, tasks: warm, planMs: planMs ?? 0, readsMax: readsMax ?? 0, requests };
+    return {
+      instance,
+      epoch: own.epoch,
+      tasks: warm.map(({ task }) => task),
+      planMs: planMs ?? 0,
+      readsMax: readsMax ?? 0,
+      requests,
+    };
   }
 
   /** The same ones for all who see the same snapshot: hundreds of pods look at thousands of tasks. */
