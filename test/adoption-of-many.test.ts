@@ -69,7 +69,7 @@ function expectDivided(outcomes: readonly PodOutcome[], tasks: number): void {
   expect(outcomes.filter((outcome) => outcome.tasks.length === 0)).toEqual([]);
   for (const { planMs, readsMax } of outcomes) {
     expect(planMs).toBeLessThan(5000);
-    expect(readsMax).toBeLessThanOrEqual(8);
+    expect(readsMax).toBeLessThanOrEqual(2);
   }
 }
 

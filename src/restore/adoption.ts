@@ -6,10 +6,12 @@ import { ranked } from '../repository/best.ts';
 import type { Claim } from '../repository/record.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Explanation } from '../streams/reason.ts';
-import { type Choice, type Chooser, chooseNext, explainLeft, isAnnounced, type Scene } from './choice.ts';
+import { type Choice, type Chooser, chooseNext, explainLeft } from './choice.ts';
 import type { OwnRecord } from './own-record.ts';
 import type { OfferedEntry, PlanTerms } from './plan.ts';
+import type { Scene } from './scene.ts';
 import { forNextPlan, livesIn, type Survey, surveyAgain } from './survey.ts';
+import { isAnnounced } from './table.ts';
 
 export interface AdoptionParts {
   readonly repository: Repository;
@@ -42,6 +44,9 @@ export class Adoption {
   #offers: readonly OfferedEntry[];
   #scene: Scene;
   #claims: readonly Claim[] = [];
+  #futile: readonly string[] = [];
+  /** The choice that claims which are not settled speak of. */
+  #announced: Choice | undefined;
 
   constructor(parts: AdoptionParts) {
     this.#parts = parts;
@@ -59,23 +64,28 @@ export class Adoption {
     return this.#claims;
   }
 
-  /** With what to go on, or undefined where that was all. Failures of the store are told, and end the choosing. */
+  /**
+   * With what to go on, or undefined where that was all. Failures of the store are told, and end the choosing: what was
+   * announced by then is carried out, for others look elsewhere for its sake.
+   */
   async next(): Promise<Choice | undefined> {
+    this.#announced = undefined;
     try {
       if (this.#claims.length > 0) this.#survey = forNextPlan(this.#survey);
       // Others may have come first in the meantime; its own tasks nobody takes from an instance.
-      if (this.#claims.some(({ kind }) => kind !== 'own')) await this.#lookAgain();
+      if (this.#claims.some(({ kind }) => kind !== 'own')) await this.#lookAgain('changed');
       const choice = await this.#settleOn();
       return choice?.isFinishing === true ? await this.#afterItsEnd(choice) : choice;
     } catch (error) {
       if (!isFailure(error)) throw error;
       this.#parts.onFailure('choose more tasks', error);
-      return undefined;
+      return this.#announced;
     }
   }
 
-  /** Tells others what became of a choice: what led to nothing is theirs again. */
+  /** Tells others what became of a choice: what led to nothing is theirs again, and not chosen once more. */
   async settle({ kind, epochs }: Choice, hasLedTo: boolean): Promise<void> {
+    if (!hasLedTo) this.#futile = [...this.#futile, ...epochs];
     this.#claims = this.#claims.flatMap((claim) => {
       if (claim.kind !== kind || !epochs.includes(claim.epoch)) return [claim];
       return hasLedTo || kind === 'own' ? [{ ...claim, isSettled: hasLedTo }] : [];
@@ -90,30 +100,35 @@ export class Adoption {
 
   get #me(): Chooser {
     const { settings, own, present } = this.#parts;
-    return { ...settings, epoch: own.epoch, claims: this.#claims, present };
+    return { ...settings, epoch: own.epoch, claims: this.#claims, futile: this.#futile, present };
   }
 
+  /**
+   * Announces what it chooses until that stands. Others rewrite their records round after round, so these are read once more
+   * only when a choice is about to be carried out: whoever came first by then is seen before the download, not after it.
+   */
   async #settleOn(): Promise<Choice | undefined> {
-    for (let round = 1, isSure = false; ; round++) {
+    for (let round = 1, isSure = false; round <= ROUNDS_MAX; round++) {
       const choice = chooseNext(this.#scene, this.#me);
-      if (choice === undefined && !isSure && this.#claims.length > 0) {
-        // What was not read again may look as if somebody claimed it: whoever leaves it has looked at all there is.
+      const open = this.#claims.filter(({ kind, isSettled }) => kind !== 'own' && !isSettled);
+      if (choice === undefined && open.length === 0) return undefined;
+      if (choice !== undefined && open.length > 0 && isAnnounced(choice, open)) {
+        if (isSure) return choice;
         isSure = true;
-        this.#survey = forNextPlan(this.#survey);
-        await this.#lookAgain();
+        await this.#lookAgain('changed');
         continue;
       }
-      const open = this.#claims.filter(({ kind, isSettled }) => kind !== 'own' && !isSettled);
-      const stands = choice !== undefined && open.length > 0 && isAnnounced(choice, open);
-      if (stands || (choice === undefined && open.length === 0)) return choice;
       const kept = this.#claims.filter((claim) => !open.includes(claim));
-      const { kind, epochs } = choice ?? { kind: 'own', epochs: [] };
-      this.#claims = [...kept, ...epochs.map((epoch) => ({ epoch, kind, isSettled: false }))];
-      if (kind === 'own' && choice !== undefined) return choice;
+      const chosen = (choice?.epochs ?? []).map((epoch) => ({ epoch, kind: choice?.kind ?? 'own', isSettled: false }));
+      this.#claims = [...kept, ...chosen];
+      this.#announced = choice;
+      if (choice?.kind === 'own') return choice;
       const isHeard = await this.#announce();
-      if (choice === undefined || !isHeard || round === ROUNDS_MAX) return choice;
-      await this.#lookAgain();
+      if (choice === undefined || !isHeard) return choice;
+      isSure = false;
+      await this.#lookAgain('new');
     }
+    return this.#announced;
   }
 
   async #announce(): Promise<boolean> {
@@ -121,11 +136,11 @@ export class Adoption {
     return this.#parts.own.claim('say in the repository what is adopted', this.#claims);
   }
 
-  async #lookAgain(watched: readonly string[] = []): Promise<void> {
+  async #lookAgain(at: 'new' | 'changed', watched: readonly string[] = []): Promise<void> {
     if (this.#parts.settings.isDryRun) return;
     const { repository, offersOf, signal } = this.#parts;
     const before = this.#survey;
-    this.#survey = await surveyAgain(repository, before, { watched, signal });
+    this.#survey = await surveyAgain(repository, before, { at, watched, signal });
     const isAsBefore = this.#survey.newest === before.newest;
     if (!isAsBefore) this.#offers = offersOf(this.#survey);
     this.#scene = this.#look(this.#survey, isAsBefore ? this.#scene.bestOf : this.#findBest());
@@ -145,18 +160,20 @@ export class Adoption {
   /** The same choice once its last snapshot is there, which is worth most: nothing was written since. */
   async #afterItsEnd(choice: Choice): Promise<Choice> {
     const { epochs } = choice;
-    const { clock, settings, signal, emit } = this.#parts;
+    const { clock, settings, own, signal, emit } = this.#parts;
     if (settings.isDryRun) return choice;
     const untilMs = clock.monotonicMs() + settings.waitForFinalMs;
     const isFinishing = (): boolean =>
       this.#scene.lives.some(({ epoch, state }) => epochs.includes(epoch) && state === 'finishing');
     const message = `waiting up to ${formatDuration(settings.waitForFinalMs)} for the last snapshot of ${epochs.join(', ')}`;
     emit({ kind: 'notice', name: 'final-awaited', level: 'info', message });
-    while (isFinishing() && clock.monotonicMs() < untilMs) {
-      await clock.sleep(Math.min(FINAL_POLL_MS, untilMs - clock.monotonicMs()), signal);
-      signal.throwIfAborted();
-      await this.#lookAgain(epochs);
-    }
+    await own.whileAtWork(async () => {
+      while (isFinishing() && clock.monotonicMs() < untilMs) {
+        await clock.sleep(Math.min(FINAL_POLL_MS, untilMs - clock.monotonicMs()), signal);
+        signal.throwIfAborted();
+        await this.#lookAgain('new', epochs);
+      }
+    });
     const again = chooseNext(this.#scene, this.#me);
     return again !== undefined && isAnnounced(choice, this.#claims) && isAnnounced(again, this.#claims)
       ? again

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareEpochs, parseEpoch } from '../repository/keys.ts';
 import type { Claim } from '../repository/record.ts';
-import { type Chooser, chooseNext, explainLeft, type Life, type Scene } from './choice.ts';
+import { type Chooser, chooseNext, explainLeft } from './choice.ts';
+import type { Life, Scene } from './scene.ts';
 import { fairShare } from './share.ts';
 
 const NOW_MS = 1_800_000_000_000;
@@ -79,6 +80,7 @@ function chooser(fields: Partial<Chooser> & { readonly ago?: number } = {}): Cho
     instance,
     appVersion: undefined,
     claims: [],
+    futile: [],
     present: [],
     replicas: undefined,
     ...rest,
@@ -147,6 +149,16 @@ describe('who has nothing yet', () => {
     [
       'adopts again what a restore claimed that died',
       [gone('a', '0_0'), restoring('c', ['adopted a'], { silentMs: 4 * MINUTE_MS, state: 'gone' })],
+      {},
+      'adopted a: 0_0',
+    ],
+    [
+      'adopts again what a restore had announced that ended without it',
+      [
+        gone('a', '0_0'),
+        restoring('c', ['adopted a', 'own c'], { ago: 30, silentMs: 29 * MINUTE_MS, state: 'gone' }),
+        alive('c', '', { ago: 29, after: epoch('c', 30) }),
+      ],
       {},
       'adopted a: 0_0',
     ],
@@ -243,6 +255,18 @@ describe('who has nothing yet', () => {
       {},
       'copied a: 0_0',
     ],
+    [
+      'passes over who is gone where nothing of that could be restored',
+      [gone('a', '0_0'), gone('b', '0_1')],
+      { futile: [epoch('a', 60)] },
+      'adopted b: 0_1',
+    ],
+    [
+      'passes over who lives where nothing of that could be restored',
+      [alive('a', '0_0 0_1'), alive('b', '0_2')],
+      { futile: [epoch('a', 60)] },
+      'copied b: 0_2',
+    ],
     ['takes a volume with tasks for its own', [gone('a', '0_0'), alive('b', '0_1')], { present: ['0_0'] }, 'nothing'],
   ])('%s', (_, lives, me, expected) => {
     expect(chosen(lives, chooser(me))).toBe(expected);
@@ -288,6 +312,29 @@ describe('what was announced', () => {
       'adopted c: 0_2',
     ],
     [
+      'is kept, though a smaller epoch that lost its own may be about to choose it',
+      [
+        gone('a', '0_0'),
+        gone('b', '0_1'),
+        restoring('x', ['settled a'], { ago: 3 }),
+        restoring('y', ['adopted a'], { ago: 2 }),
+      ],
+      ['adopted b'],
+      'adopted b: 0_1',
+    ],
+    [
+      'is kept by who has its fair share by now: somebody looked elsewhere for its sake',
+      [...two, gone('c', '0_2'), gone('d', '0_3')],
+      ['settled a', 'adopted b'],
+      'adopted b: 0_1',
+    ],
+    [
+      'of the living is kept, whichever else would come first now',
+      [alive('a', '0_0'), alive('b', '0_1 0_2')],
+      ['copied a'],
+      'copied a: 0_0',
+    ],
+    [
       'of the living stands against a later copy, and yields to an earlier one',
       [alive('a', '0_0'), alive('b', '0_1'), restoring('z', ['copied a'], { ago: 0.5 })],
       ['copied a'],
@@ -324,6 +371,47 @@ describe('who has some', () => {
       [...four, restoring('z', ['settled a'], { ago: 2 })],
       { claims: [claim('settled a')], replicas: 4 },
       /^adopted [bcd]: /,
+    ],
+    [
+      'rests where somebody has the same who came later, and chooses again',
+      [...four, restoring('z', ['settled a'], { ago: 0.5 })],
+      { claims: [claim('settled a')], replicas: 4 },
+      'nothing',
+    ],
+    [
+      'goes on where somebody has the same who came later, and has ended',
+      [...four, restoring('z', ['settled a'], { ago: 0.5, state: 'gone' })],
+      { claims: [claim('settled a')], replicas: 4 },
+      /^adopted [bcd]: /,
+    ],
+    [
+      'goes on to what others only might choose: they may choose something else',
+      [
+        ...four.slice(0, 3),
+        restoring('x', ['settled b'], { ago: 3 }),
+        restoring('y', ['adopted b'], { ago: 2 }),
+        restoring('z', ['settled a'], { ago: 2 }),
+      ],
+      { claims: [claim('settled a')], replicas: 3 },
+      'adopted c: 0_2 1_2',
+    ],
+    [
+      'copies nobody once more who has one that nobody was first with',
+      [alive('a', '0_0'), alive('b', '0_1'), restoring('z', ['settled c', 'copied a'], { ago: 0.5 })],
+      { claims: [{ ...claim('copied a'), isSettled: true }] },
+      'nothing',
+    ],
+    [
+      'copies once more where somebody else was first with what it copied',
+      [alive('a', '0_0'), alive('b', '0_1'), restoring('z', ['copied a'], { ago: 2 })],
+      { claims: [{ ...claim('copied a'), isSettled: true }] },
+      'copied b: 0_1',
+    ],
+    [
+      'copies once more nobody whom somebody has copied',
+      [alive('a', '0_0'), restoring('z', ['copied a'], { ago: 2 })],
+      { claims: [{ ...claim('copied a'), isSettled: true }] },
+      'nothing',
     ],
     ['copies nobody', [alive('b', '0_1'), gone('a', '0_0')], { claims: [claim('settled a')] }, 'nothing'],
   ])('%s', (_, lives, me, expected) => {

@@ -14,6 +14,9 @@ export type CarryOut = (
 /** What stands in the way of everything that would come after it. */
 const ENDS: ReadonlySet<Reason> = new Set(['deadline', 'storage', 'denied', 'no_space', 'application_running']);
 
+/** So many choices one after another that lead to nothing: then something is wrong with more than one instance. */
+const FUTILE_TRIES_MAX = 4;
+
 /** Everything at once, by what is asked for. */
 export async function restoreAll(
   offers: readonly OfferedEntry[],
@@ -25,7 +28,8 @@ export async function restoreAll(
 
 /**
  * One choice after another: with the first one what lies on the volume and the global stores, which are nobody's. It ends
- * where there is nothing more to choose, or nothing more can be installed. What is left to others is said of every task.
+ * where there is nothing more to choose, or nothing more can be installed; where all of one choice is damaged the next one
+ * is tried. What is left to others is said of every task.
  */
 export async function restoreChosen(
   adoption: Adoption,
@@ -34,6 +38,7 @@ export async function restoreChosen(
 ): Promise<Filled> {
   const { locals, terms } = found;
   let filled: Filled = { tasks: [], installed: [], cleared: [] };
+  let triesLeft = FUTILE_TRIES_MAX;
   let wanted: ReadonlySet<string> = new Set([GLOBAL_TASK, ...locals.map(({ task }) => task)]);
   for (let choice = await adoption.next(), isFirst = true; choice !== undefined || isFirst; isFirst = false) {
     const done = new Set(filled.tasks.map(({ task }) => task));
@@ -54,7 +59,8 @@ export async function restoreChosen(
     const isOver = pass.tasks.some(
       ({ why, decision }) => decision === 'cold' && why !== undefined && ENDS.has(why.reason),
     );
-    if (isOver || !hasLedTo) break;
+    triesLeft = hasLedTo ? FUTILE_TRIES_MAX : triesLeft - 1;
+    if (isOver || triesLeft === 0) break;
     wanted = new Set();
     choice = await adoption.next();
   }

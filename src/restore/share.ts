@@ -1,6 +1,6 @@
 import { parseEpoch } from '../repository/keys.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
-import type { Scene } from './choice.ts';
+import type { Scene } from './scene.ts';
 
 /** As many tasks as everybody has who has no more than others, rounded up. */
 export function fairShare(scene: Scene, replicas: number | undefined): number {

@@ -10,7 +10,7 @@ import {
   type RepositoryListing,
   recentOf,
 } from '../repository/repository.ts';
-import type { Life } from './choice.ts';
+import type { Life } from './scene.ts';
 
 /** What a restore knows of a repository: everybody who gave a sign within the maximum age. */
 export interface Survey {
@@ -25,7 +25,7 @@ export interface Survey {
 }
 
 interface Reading {
-  /** Since the beginning; less than none where that does not count. */
+  /** For the choice that is under way. */
   readonly times: number;
   readonly modifiedMs: number;
   readonly storeTimeMs: number;
@@ -34,10 +34,10 @@ interface Reading {
 /** Some servers know the time of an object to the second only. */
 const RESOLUTION_MS = 1000;
 /**
- * Before anything is restored. Whoever changed its mind more often than that is taken to choose as everybody does; what that gets wrong is
- * only waste, and hundreds of pods that start together do not read each other round after round.
+ * For one choice: when first seen, and before it is carried out. Hundreds of pods that start together do not read each other
+ * round after round; what is overlooked that way is only waste.
  */
-const READS_MAX = 8;
+const READS_MAX = 2;
 
 /**
  * The records of a listing that may still matter, each read once. Older ones hold nothing that may be restored; of this
@@ -66,29 +66,30 @@ export async function takeSurvey(
   return { storeTimeMs, recorded, records, newest: snapshots, readings: readingsOf(records) };
 }
 
-/** The same for whoever has something and chooses once more, which few do: everything may be read as often as it changes. */
+/** The same for whoever has something and chooses once more: everything may be read as often again. */
 export function forNextPlan(survey: Survey): Survey {
-  const readings = [...survey.readings].map(
-    ([epoch, reading]) => [epoch, { ...reading, times: Number.NEGATIVE_INFINITY }] as const,
-  );
+  const readings = [...survey.readings].map(([epoch, reading]) => [epoch, { ...reading, times: 0 }] as const);
   return { ...survey, readings: new Map(readings) };
 }
 
 /**
- * The same a moment later. Read are the records of those who are new, and, where they were rewritten, those of restores that
- * are under way and of `watched`: of all others it is enough to know when they last gave a sign.
+ * The same a moment later. Read are the records of those who are new, of `watched` where they were rewritten, and with
+ * `changed` also of restores that are under way and were: of all others it is enough to know when they last gave a sign.
  */
 export async function surveyAgain(
   repository: Repository,
   before: Survey,
-  { watched = [], signal }: { readonly watched?: readonly string[]; readonly signal: AbortSignal },
+  how: { readonly at: 'new' | 'changed'; readonly watched: readonly string[]; readonly signal: AbortSignal },
 ): Promise<Survey> {
+  const { at, watched, signal } = how;
   const { storeTimeMs, recorded } = await listRecords(repository, { signal });
   const known = new Map(before.records.map((loaded) => [loaded.record.epoch, loaded]));
   const isToBeRead = (epoch: string, modifiedMs: number): boolean => {
     const reading = before.readings.get(epoch);
     if (reading === undefined) return !before.recorded.has(epoch);
-    const mayMatter = isUndecided(known.get(epoch)?.record) && reading.times < READS_MAX;
+    const loaded = known.get(epoch);
+    if (loaded === undefined) return reading.times < READS_MAX; // A list that was behind had lost it.
+    const mayMatter = at === 'changed' && isUndecided(loaded.record) && reading.times < READS_MAX;
     if (!mayMatter && !watched.includes(epoch)) return false;
     return modifiedMs !== reading.modifiedMs || modifiedMs > reading.storeTimeMs - RESOLUTION_MS;
   };
@@ -105,8 +106,8 @@ export async function surveyAgain(
 }
 
 /** Of all others it is known what they hold, or soon will be by their documents. */
-function isUndecided(record: LoadedRecord['record'] | undefined): boolean {
-  return record?.role === 'restore' && record.state !== 'sealed';
+function isUndecided({ role, state }: LoadedRecord['record']): boolean {
+  return role === 'restore' && state !== 'sealed';
 }
 
 function readingsOf(
