@@ -80,17 +80,22 @@ export class Invariants {
         isOfToday(entry, cluster) &&
         promise.history === cluster.changelogsOf(entry.task)[0]?.history &&
         !watch.isWithdrawn(entry, { epoch, n }) &&
-        filesOfEntry(entry).every(({ objects }) => objects.every(({ key }) => !watch.expired.has(key))),
+        !isTaken(entry, watch),
     );
-    const lost = standing.find(
-      ({ entry }) => !offered.some((other) => other.entry.task === entry.task && isAtLeastAsFar(other.entry, entry)),
-    );
+    const isThere = (entry: Entry, among: readonly Entry[]): boolean =>
+      among.some((other) => other.task === entry.task && isAtLeastAsFar(other, entry));
+    const offers = offered.map(({ entry }) => entry);
+    const gone = standing.filter(({ entry }) => !isThere(entry, offers));
+    // What came in its place was taken by a lifecycle rule: the promise went with that.
+    const taken = gone.length === 0 ? [] : entriesOf(watch).filter((entry) => isTaken(entry, watch));
+    const lost = gone.find(({ entry }) => !isThere(entry, taken));
     const now = offered.map((one) => ({
       ...one,
       history: cluster.changelogsOf(one.entry.task)[0]?.history ?? 0,
     }));
     const old = standing.filter(
       ({ entry }) =>
+        !isThere(entry, taken) &&
         !now.some(
           (other) =>
             other.entry.task === entry.task &&
@@ -103,6 +108,15 @@ export class Invariants {
     const { entry, epoch, n } = lost;
     return `${entry.task} at ${describeOffsets(entry)} of ${formatSnapshotName({ epoch, n })} is offered no more, nor is anything as far`;
   }
+}
+
+function entriesOf(watch: RepositoryWatch): readonly Entry[] {
+  return watch.newest().flatMap(({ document }) => document.entries);
+}
+
+/** Whether a lifecycle rule took some of it. */
+function isTaken(entry: Entry, watch: RepositoryWatch): boolean {
+  return filesOfEntry(entry).some(({ objects }) => objects.some(({ key }) => watch.expired.has(key)));
 }
 
 /** Whether it has every store of the topology of today that has anything, and no other: another one is another truth. */

@@ -749,9 +749,11 @@ class Simulation {
       if (owner === undefined) continue;
       const whyNot = owner.sidecar?.whyNot?.(task);
       const isRefused = whyNot === 'unclean_restart' || (this.#cluster.isExactlyOnce && whyNot === 'changing');
-      if (!isRefused && !(this.#cluster.isExactlyOnce && owner.hasTurnedClock)) continue;
-      for (const event of ['write', 'abort', 'write', 'commit'] as const) owner.app?.do(task, event);
+      if (!isRefused && !owner.hasTurnedClock) continue;
       this.#note(`${owner.name} begins ${task} anew`);
+      this.#close(owner, task);
+      owner.disk.removeTree(taskPath(task));
+      this.#open(owner, task);
     }
   }
 
