@@ -82,8 +82,6 @@ export class Invariants {
         !watch.isWithdrawn(entry, { epoch, n }) &&
         !isTaken(entry, watch),
     );
-    const isThere = (entry: Entry, among: readonly Entry[]): boolean =>
-      among.some((other) => other.task === entry.task && isAtLeastAsFar(other, entry));
     const offers = offered.map(({ entry }) => entry);
     const gone = standing.filter(({ entry }) => !isThere(entry, offers));
     // What came in its place was taken by a lifecycle rule: the promise went with that.
@@ -108,6 +106,11 @@ export class Invariants {
     const { entry, epoch, n } = lost;
     return `${entry.task} at ${describeOffsets(entry)} of ${formatSnapshotName({ epoch, n })} is offered no more, nor is anything as far`;
   }
+}
+
+/** Or something as far. */
+function isThere(entry: Entry, among: readonly Entry[]): boolean {
+  return among.some((other) => other.task === entry.task && isAtLeastAsFar(other, entry));
 }
 
 function entriesOf(watch: RepositoryWatch): readonly Entry[] {
