@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Random } from '../../src/base/clock.ts';
 import { Failure } from '../../src/base/failure.ts';
 import { createEpoch, formatSnapshotName, repositoryKeys } from '../../src/repository/keys.ts';
-import { type EpochRecord, encodeRecord, type TaskSummary } from '../../src/repository/record.ts';
+import { type Claim, type EpochRecord, encodeRecord, type TaskSummary } from '../../src/repository/record.ts';
 import {
   listRepository,
   type NewestSnapshot,
@@ -13,7 +13,7 @@ import { Adoption } from '../../src/restore/adoption.ts';
 import { describePlan, type Filled } from '../../src/restore/fill.ts';
 import { OwnRecord } from '../../src/restore/own-record.ts';
 import { restoreChosen } from '../../src/restore/passes.ts';
-import type { OfferedEntry, PlanTerms } from '../../src/restore/plan.ts';
+import type { OfferedEntry, PlanTerms, TaskPlan } from '../../src/restore/plan.ts';
 import { takeSurvey } from '../../src/restore/survey.ts';
 import { bytesBody, type ObjectPage, type ObjectStore } from '../../src/storage/object-store.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -122,6 +122,21 @@ export class Fleet {
     this.#renewals.push(this.#renew(instance));
   }
 
+  /** A restore that says what it claims, and no more. */
+  async announce(
+    instance: string,
+    claims: readonly Claim[],
+    { isFirst = true }: { readonly isFirst?: boolean } = {},
+  ): Promise<void> {
+    const storeTimeMs = isFirst ? 0 : this.clock.nowMs();
+    const epoch = createEpoch({ storeTimeMs, instance, random: this.random, after: [] });
+    await this.#putRecord(this.#recordOf(instance, epoch, { role: 'restore', claims }));
+  }
+
+  epochOf(instance: string): string {
+    return this.#pods.get(instance)?.record.epoch ?? '';
+  }
+
   /** Its last snapshot is published. */
   async close(instance: string, state: EpochRecord['state'] = 'sealed'): Promise<void> {
     const pod = this.#pods.get(instance);
@@ -153,14 +168,19 @@ export class Fleet {
       readonly signal?: AbortSignal;
       readonly publishes?: boolean;
       readonly runs?: boolean;
+      /** Comes before each of its requests; what it throws comes of that one. */
+      readonly before?: (operation: string, key: string) => Promise<void>;
+      readonly onFailure?: (what: string) => void;
+      readonly isDamaged?: (offer: OfferedEntry) => boolean;
     } = {},
   ): Promise<PodOutcome> {
-    const { signal = ALWAYS.signal, downloadMs = 1000 } = options;
+    const { signal = ALWAYS.signal, downloadMs = 1000, isDamaged = () => false } = options;
     const reads = new Map<string, number>();
     let requests = 0;
-    const store = this.#slowly((operation, key) => {
+    const store = this.#slowly(async (operation, key) => {
       requests += 1;
       if (operation === 'get') reads.set(key, (reads.get(key) ?? 0) + 1);
+      await options.before?.(operation, key);
     });
     const startedMs = this.clock.monotonicMs();
     let planMs: number | undefined;
@@ -197,7 +217,13 @@ export class Fleet {
       waitForFinalMs: options.waitForFinalMs ?? 30_000,
       isDryRun: false,
     } as const;
-    const tools = { clock: this.clock, random: this.random, signal, emit: () => undefined, onFailure };
+    const tools = {
+      clock: this.clock,
+      random: this.random,
+      signal,
+      emit: () => undefined,
+      onFailure: options.onFailure ?? onFailure,
+    };
     const own = new OwnRecord({ ...tools, repository, listing, settings });
     const adoption = new Adoption({
       ...tools,
@@ -214,7 +240,8 @@ export class Fleet {
       if (plans.some(({ kind }) => kind === 'warm') && !own.isShown) await own.claim('show it', adoption.claims);
       await own.whileAtWork(() => this.clock.sleep(downloadMs, signal));
       signal.throwIfAborted();
-      return { tasks: plans.map(describePlan), installed: [], cleared: [] };
+      const done = plans.map((plan) => (plan.kind === 'warm' && isDamaged(plan.offer) ? damaged(plan.task) : plan));
+      return { tasks: done.map(describePlan), installed: [], cleared: [] };
     });
     endPlan();
     await own.say('say what was installed', { state: 'sealed', claims: adoption.claims });
@@ -257,11 +284,11 @@ export class Fleet {
   }
 
   /** The store at the end of a network. */
-  #slowly(onRequest: (operation: string, key: string) => void): ObjectStore {
+  #slowly(onRequest: (operation: string, key: string) => Promise<void>): ObjectStore {
     const { store, clock, random } = this;
     const { latencyMs = 20, unavailable = 0 } = this.#options;
     const travel = async (operation: string, key: string, signal: AbortSignal): Promise<void> => {
-      onRequest(operation, key);
+      await onRequest(operation, key);
       for (let tries = 1; ; tries++) {
         await clock.sleep(typeof latencyMs === 'number' ? latencyMs : latencyMs(random), signal);
         signal.throwIfAborted();
@@ -354,6 +381,10 @@ export class Fleet {
 
 async function* wholeBody(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
+}
+
+function damaged(task: string): TaskPlan {
+  return { kind: 'cold', task, why: { reason: 'damaged', message: 'its bytes are wrong' } };
 }
 
 function onFailure(_: string, error: unknown): void {
