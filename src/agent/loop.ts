@@ -154,7 +154,7 @@ export class Loop implements Agent {
       this.#wake.call();
     });
     await this.#readReport();
-    this.#assertServed();
+    this.#troubles.attempt('settings', () => assertSupportedApplication(this.#settings.applicationId));
     while (!stopping.aborted && !this.#ending.signal.aborted && this.#bug === undefined) {
       const { wakeMs } = await this.#turn(watcher);
       await this.#wake.rest(wakeMs - this.#world.clock.monotonicMs(), this.#world.clock);
@@ -295,15 +295,6 @@ export class Loop implements Agent {
 
   #meet(installed: readonly string[]): Application {
     return new Application(this.#settings, { ...this.#world, troubles: this.#troubles }, installed);
-  }
-
-  #assertServed(): void {
-    try {
-      assertSupportedApplication(this.#settings.applicationId);
-    } catch (error) {
-      if (!isFailure(error)) throw error;
-      this.#troubles.begin('settings', error);
-    }
   }
 
   /** The last snapshot, once the application is closed; what was published before stands if time runs out. */

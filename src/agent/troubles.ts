@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { isFailure } from '../base/failure.ts';
 import type { AgentProblem } from '../events/agent-status.ts';
 
 /** What may stand in the way: in each area one thing, and that the application emptied the state directory. */
@@ -40,6 +41,16 @@ export class Troubles {
   begin(trouble: Trouble, why: { readonly message: string; readonly hint?: string | undefined }): void {
     const sinceMs = this.#problems.get(trouble)?.sinceMs ?? this.#clock.nowMs();
     this.#problems.set(trouble, { message: why.message, hint: why.hint, sinceMs });
+  }
+
+  /** Begins where `work` fails. */
+  attempt(trouble: Trouble, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!isFailure(error)) throw error;
+      this.begin(trouble, error);
+    }
   }
 
   end(trouble: Trouble): void {
