@@ -5,15 +5,13 @@ const STEP_MS = 100;
 
 /** Compares the wall clock with the steady one, to notice when it was set back (Q5). */
 export class ClockWatch {
-  /** By the steady clock: what happened before was not seen. */
-  readonly startedMs: number;
   readonly #clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   #aheadMs: number;
   #steppedAtMs: number | undefined;
+  #setBackMs = 0;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'monotonicMs'>) {
     this.#clock = clock;
-    this.startedMs = clock.monotonicMs();
     this.#aheadMs = clock.nowMs() - clock.monotonicMs();
   }
 
@@ -22,8 +20,15 @@ export class ClockWatch {
     const aheadMs = this.#clock.nowMs() - this.#clock.monotonicMs();
     if (aheadMs < this.#aheadMs - STEP_MS) {
       this.#steppedAtMs = this.#clock.monotonicMs();
+      this.#setBackMs += this.#aheadMs - aheadMs;
       this.#aheadMs = aheadMs;
     } else this.#aheadMs = Math.max(this.#aheadMs, aheadMs);
+  }
+
+  /** By how much it was seen to be set back, all in all. */
+  get setBackMs(): number {
+    this.sample();
+    return this.#setBackMs;
   }
 
   /** Whether a step back was noticed at this moment of the steady clock or later. */

@@ -50,7 +50,7 @@ export function makeEntry(look: LookedAt, contents: ReadonlyMap<string, StoredCo
   return { ...factsOf(look, origin), files: look.capture.files.map(({ path }) => place(path)), stores };
 }
 
-function factsOf({ capture, quality }: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
+function factsOf({ capture, quality, olderByMs }: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
   const writtenMs = stateTimeMs(capture.sight);
   if (writtenMs === undefined) throw new Error(`bug: ${capture.task} is valid without offsets`);
   const { layout, offsets } = offsetsOf(capture.sight);
@@ -59,7 +59,7 @@ function factsOf({ capture, quality }: LookedAt, origin: EntryOrigin): Omit<Entr
     quality,
     layout,
     // Not later than the capture, whatever a clock that ran ahead has stamped: it would never grow old.
-    stateTimeMs: Math.floor(origin.toStoreTimeMs(Math.min(writtenMs, capture.capturedAtMs))),
+    stateTimeMs: Math.floor(origin.toStoreTimeMs(Math.min(writtenMs - olderByMs, capture.capturedAtMs))),
     capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
     capturedBy: origin.capturedBy,
     offsets,

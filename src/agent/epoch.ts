@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { type ClockSample, type ClockSighting, mergeClocks, sampleClock } from '../repository/clocks.ts';
 import type { SnapshotDocument } from '../repository/document.ts';
 import { type Entry, filesOfEntry } from '../repository/document.ts';
 import { type FenceReason, type FenceScope, NOW_LASTS_MS } from '../repository/fence.ts';
@@ -85,6 +86,7 @@ export class Epoch implements AsyncDisposable {
       {
         ...parts.legacy,
         standingOf: (sight) => findStanding(parts.legacy, sight, (wallMs) => this.toStoreTimeMs(wallMs)),
+        mayBeOlderByMs: (wallMs, sinceMs) => parts.writer.mayBeOlderByMs(wallMs, sinceMs),
       },
     );
     this.repository = parts.repository;
@@ -111,7 +113,9 @@ export class Epoch implements AsyncDisposable {
     const { applicationId: application, lineage, instance } = settings;
     const notice: Notice = (name, message, facts) => emit({ kind: 'notice', name, level: 'warn', message, facts });
     const repository = await openRepository(store, { application, lineage, notice, signal });
+    const askedAtMs = world.clock.nowMs();
     const listing = await listRepository(repository, { signal });
+    const sample = sampleClock(world.clock, { askedAtMs, storeTimeMs: listing.storeTimeMs });
     const legacy = await loadLegacy(repository, listing, { ...world, instance, stateDir: settings.stateDir });
     const restoreEpoch = role === 'run' ? legacy.report?.epoch : undefined;
     const earlierTrial = await recallTrial(repository, listing, { instance, restoreEpoch, signal });
@@ -125,6 +129,8 @@ export class Epoch implements AsyncDisposable {
       collects: settings.prunes === false ? false : undefined,
       after: legacy.report?.epoch,
       taints: legacy.taints,
+      clocks: recallClocks(legacy, world, sample),
+      clockSample: sample,
       clock: world.clock,
       random: world.random,
       signal,
@@ -208,7 +214,9 @@ export class Epoch implements AsyncDisposable {
 
   /** Learns what others withdrew or found damaged meanwhile. */
   async lookAround(signal: AbortSignal): Promise<void> {
+    const askedAtMs = this.#world.clock.nowMs();
     this.#withdrawals = await loadWithdrawals(this.repository, { signal, known: this.#withdrawals });
+    this.#writer.noteStoreTime({ askedAtMs, storeTimeMs: this.#withdrawals.storeTimeMs });
     this.known.forgetObjects(this.#withdrawals.damagedObjects);
     this.#hasWithdrawn = this.#entries.values().some((entry) => this.#whyWithdrawn(entry) !== undefined);
   }
@@ -317,4 +325,18 @@ export class Epoch implements AsyncDisposable {
     this.#unnamedSinceMs = Math.max(this.#withdrawals.storeTimeMs, this.#writer.putMs ?? 0);
     this.known.keepOnly(documents.flatMap(({ entries, ahead }) => [...entries.flatMap(filesOfEntry), ...ahead]));
   }
+}
+
+/** What earlier lives knew of the clock that stamps this volume, and what this process saw of it before the store answered. */
+function recallClocks(
+  { report, previousLife }: Legacy,
+  { clockWatch }: SnapshotWorld,
+  sample: ClockSample | undefined,
+): readonly ClockSighting[] {
+  const setBackMs = clockWatch?.setBackMs ?? 0;
+  const seen =
+    sample === undefined || setBackMs === 0
+      ? []
+      : [{ storeAheadMs: sample.storeAheadMs - Math.ceil(setBackMs), untilMs: sample.storeTimeMs }];
+  return mergeClocks(report?.clocks, previousLife?.clocks, seen);
 }

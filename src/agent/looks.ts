@@ -43,6 +43,8 @@ export interface LookedAt {
   readonly capture: Capture;
   readonly judgement: Judgement;
   readonly quality: Quality;
+  /** By how much what tells its state time may be older than it is by today's clock (A5). */
+  readonly olderByMs: number;
 }
 
 interface LookPlace {
@@ -59,6 +61,8 @@ interface LookHistory extends Recollection {
   readonly report: RestoreReport | undefined;
   /** How far a directory was known to stand before this process; nothing where it is another one. */
   readonly standingOf?: (sight: TaskSight) => ReadonlyMap<string, bigint>;
+  /** By how much a stamp may be older than it is by today's clock, if it may have been there at a moment of the steady one (A5). */
+  readonly mayBeOlderByMs?: (wallMs: number, sinceMs: number) => number;
 }
 
 interface LookWorld {
@@ -175,12 +179,15 @@ export class Looks implements AsyncDisposable {
       outcome.capture.sight.databases.map(({ path }) => path),
     );
     const capture = withoutForeignStores(outcome.capture, this.#recollection.report);
-    const judgement = this.#judge(capture.sight, startedMs);
+    const sinceMs = this.#sight(task, capture.sight.checkpoint, startedMs);
+    const writtenMs = stateTimeMs(capture.sight);
+    const olderByMs = writtenMs === undefined ? 0 : (this.#recollection.mayBeOlderByMs?.(writtenMs, sinceMs) ?? 0);
+    const judgement = this.#judge(capture.sight, olderByMs > 0 || this.#clockWatch.steppedBackSince(sinceMs));
     this.#noteStanding(capture);
     this.#memories.set(task, judgement.memory);
     const verdict = verdictUnder(guarantee, judgement);
     if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
-    return { kind: 'looked', look: { capture, judgement, quality: verdict.quality } };
+    return { kind: 'looked', look: { capture, judgement, quality: verdict.quality, olderByMs } };
   }
 
   /** Reads no file, and opens none; undefined where the task is gone, or being deleted. */
@@ -243,14 +250,13 @@ export class Looks implements AsyncDisposable {
     return [newest.name, (await files.stat(join(database, newest.name)))?.sizeBytes];
   }
 
-  #judge(sight: TaskSight, startedMs: number): Judgement {
-    const sinceMs = this.#sight(sight.task, sight.checkpoint, startedMs);
+  #judge(sight: TaskSight, clockSteppedBack: boolean): Judgement {
     const known = this.#memories.get(sight.task);
     return judge(sight, {
       applicationId: this.#where.applicationId,
       nowMs: this.#world.clock.nowMs(),
       isRunning: this.isRunning,
-      clockSteppedBack: this.#clockWatch.steppedBackSince(sinceMs),
+      clockSteppedBack,
       memory: known !== undefined && isAbout(known, sight) ? known : recallTask(this.#recollection, sight),
       installedQuality: findInstalledQuality(this.#recollection.report, sight),
       transactionalStores: this.#where.transactionalStores,
@@ -262,7 +268,7 @@ export class Looks implements AsyncDisposable {
     const before = this.#checkpoints.get(task);
     const { inode, mtimeNs } = checkpoint ?? {};
     const isSame = before !== undefined && before.inode === inode && before.mtimeNs === mtimeNs;
-    const sinceMs = isSame ? before.sinceMs : (before?.seenMs ?? this.#clockWatch.startedMs);
+    const sinceMs = isSame ? before.sinceMs : (before?.seenMs ?? Number.NEGATIVE_INFINITY);
     this.#checkpoints.set(task, { inode, mtimeNs, sinceMs, seenMs });
     return sinceMs;
   }

@@ -14,6 +14,7 @@ import {
   time,
 } from '../base/json-codec.ts';
 import type { Guarantee, Quality } from '../streams/quality.ts';
+import { type ClockSighting, clocksShape } from './clocks.ts';
 import { type Entry, filesOfEntry, type Layout } from './document.ts';
 import {
   attemptNumber,
@@ -63,6 +64,8 @@ export interface EpochRecord {
   /** What that document holds, so that choosing needs no documents. */
   readonly tasks: readonly TaskSummary[];
   readonly taints: readonly Taint[];
+  /** What is known of the clock that stamps its volume, also from the lives before it (A5). */
+  readonly clocks?: readonly ClockSighting[] | undefined;
   /** Of a restore: with what the pod goes on. */
   readonly claims: readonly Claim[];
   /** What this epoch has on trial, if it is one of a restore: what it installed, or left in place of an earlier one. */
@@ -210,6 +213,7 @@ const recordShape = checked(
       }),
     ),
     taints: list(taintShape),
+    clocks: clocksShape,
     claims: mapped(
       optional(
         list(

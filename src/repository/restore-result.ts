@@ -17,6 +17,7 @@ import {
 import type { Guarantee, Quality, TaskSight } from '../streams/quality.ts';
 import { type Explanation, REASONS, type Reason } from '../streams/reason.ts';
 import { CHECKPOINT_FILE } from '../streams/state-directory.ts';
+import { type ClockSighting, clocksShape } from './clocks.ts';
 import type { Layout, StoredFile } from './document.ts';
 import {
   epochText,
@@ -81,6 +82,8 @@ export interface RestoreReport {
   readonly installed: readonly InstalledTask[];
   /** Known of directories that were on the volume before (Q6). */
   readonly taints: readonly Taint[];
+  /** What is known of the clock that stamps the volume (A5). */
+  readonly clocks?: readonly ClockSighting[] | undefined;
 }
 
 /** A task directory as it was when it was installed. */
@@ -209,6 +212,7 @@ const reportShape = checked(
       }),
     ),
     taints: list(taintShape),
+    clocks: clocksShape,
   }),
   (report) => {
     const task = firstRepeated(report.installed.map((each) => each.task));

@@ -26,7 +26,7 @@ interface World {
   readonly repository: Repository;
   readonly clock: ManualClock;
   readonly notices: readonly string[];
-  open(change?: Partial<WriterOptions>): Promise<RepositoryWriter>;
+  readonly open: (change?: Partial<WriterOptions>) => Promise<RepositoryWriter>;
 }
 
 /** A pod whose clock is ten minutes ahead of the store's. */
@@ -234,6 +234,53 @@ describe('publishing', () => {
     world.clock.jump(3_600_000);
     await writer.amendRecord({}, { signal });
     expect(writer.toStoreTimeMs(world.clock.nowMs())).toBe(world.store.clock.nowMs());
+  });
+});
+
+describe('what a writer knows of the clock that stamps its volume (A5)', () => {
+  /** Of a stamp that is there from the beginning. */
+  const olderByMs = (writer: RepositoryWriter, clock: ManualClock): number => writer.mayBeOlderByMs(clock.nowMs(), 0);
+  const clocksOf = ({ record }: RepositoryWriter): readonly number[] =>
+    record.clocks?.map(({ storeAheadMs }) => storeAheadMs) ?? [];
+
+  test('begins with what lives before it knew, and lasts in its record', async () => {
+    const { store, clock, open } = await openWorld();
+    const writer = await open({ clocks: [{ storeAheadMs: -900_000, untilMs: undefined }] });
+    expect([clocksOf(writer), olderByMs(writer, clock)]).toEqual([[-900_000, -600_000], 303_000]);
+    await writer.amendRecord({}, { signal });
+    const key = `orders/shop/records/${writer.record.epoch}.json`;
+    const { clocks } = decodeRecord(store.bytesOf(key), key);
+    expect(clocks).toEqual(writer.record.clocks);
+  });
+
+  test('changes where it is set: back, what was stamped before may be older', async () => {
+    const { clock, open } = await openWorld();
+    const writer = await open();
+    const stampMs = clock.nowMs();
+    clock.jump(-300_000);
+    await writer.amendRecord({}, { signal });
+    expect([clocksOf(writer), writer.mayBeOlderByMs(stampMs, 0)]).toEqual([[-600_000, -300_000], 303_000]);
+  });
+
+  test('says nothing of what came after it was last read', async () => {
+    const { clock, open } = await openWorld();
+    const writer = await open({ clocks: [{ storeAheadMs: -900_000, untilMs: undefined }] });
+    expect(writer.mayBeOlderByMs(clock.nowMs(), clock.monotonicMs() + 1)).toBe(0);
+    expect(writer.mayBeOlderByMs(clock.nowMs(), clock.monotonicMs())).toBe(303_000);
+  });
+
+  test('does not come from a store whose servers disagree, nor from a machine that was suspended', async () => {
+    const { store, clock, open } = await openWorld();
+    const writer = await open();
+    for (const aheadMs of [20_000, -20_000]) {
+      await store.clock.sleep(20_000 + aheadMs, signal);
+      await clock.advance(20_000);
+      await writer.amendRecord({}, { signal });
+    }
+    clock.jump(3_600_000);
+    await store.clock.sleep(3_600_000, signal);
+    await writer.amendRecord({}, { signal });
+    expect([clocksOf(writer), olderByMs(writer, clock)]).toEqual([[-600_000], 0]);
   });
 });
 

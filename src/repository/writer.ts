@@ -3,6 +3,7 @@ import { Budget } from '../base/concurrency.ts';
 import { Failure, isFailure, messageOf } from '../base/failure.ts';
 import { bytesBody, type ObjectStore, type StoreOptions } from '../storage/object-store.ts';
 import type { Guarantee } from '../streams/quality.ts';
+import { type ClockSample, type ClockSighting, mayBeOlderByMs, noteClock, sampleClock } from './clocks.ts';
 import { encodeDocument, type SnapshotDocument } from './document.ts';
 import { createEpoch, formatSnapshotName, type SnapshotName } from './keys.ts';
 import { type EpochRecord, encodeRecord, summarise } from './record.ts';
@@ -22,6 +23,10 @@ export interface WriterOptions {
   readonly after?: string | undefined;
   /** What the life of this instance before knew of its directories, until this one has looked (Q6). */
   readonly taints?: EpochRecord['taints'] | undefined;
+  /** What is known of the clock that stamps the volume (A5). */
+  readonly clocks?: readonly ClockSighting[] | undefined;
+  /** Of the clock as it is now, where an answer was prompt. */
+  readonly clockSample?: ClockSample | undefined;
   /** Of the application, where the epoch is one of a restore. */
   readonly appVersion?: string | undefined;
   /** Where it had to be known before; else one is made. */
@@ -83,10 +88,12 @@ export async function openWriter(
     newest: undefined,
     tasks: [],
     taints: options.taints ?? [],
+    clocks: options.clocks,
     claims: options.claims ?? [],
     installed: [],
     appVersion: options.appVersion,
   });
+  if (options.clockSample !== undefined) writer.noteClock(options.clockSample);
   await markRepository(repository, options);
   await writer.amendRecord({}, options);
   return writer;
@@ -99,6 +106,9 @@ export function createEpochAfter(
 ): string {
   return createEpoch({ storeTimeMs, instance, random, after: epochs });
 }
+
+/** A wall clock that came so far apart from the steady one was set, or the machine was suspended. */
+const SET_MS = 1000;
 
 /** The one writer of the keys of one epoch. */
 export class RepositoryWriter {
@@ -116,6 +126,8 @@ export class RepositoryWriter {
   #hasLostHold = false;
   /** What to add to our clock for the store's. */
   #storeAheadMs: number;
+  /** The first sample of our clock, or of what it was set to since, how far it was ahead of the steady one, and when by that. */
+  #clockRead: (ClockSample & { readonly aheadMs: number; readonly atMs: number }) | undefined;
 
   constructor(repository: Repository, clock: Clock, record: EpochRecord) {
     this.#repository = repository;
@@ -142,6 +154,34 @@ export class RepositoryWriter {
   /** A moment of our wall clock by the store's, as well as its last answer tells (to the second). */
   toStoreTimeMs(wallMs: number): number {
     return wallMs + this.#storeAheadMs;
+  }
+
+  /**
+   * By how much a stamp on the volume may be older than `toStoreTimeMs` says, for a faster clock may have given it (A5): not where
+   * it came, by the steady clock, after the clock of today was first seen.
+   */
+  mayBeOlderByMs(wallMs: number, sinceMs: number): number {
+    if (this.#clockRead !== undefined && sinceMs > this.#clockRead.atMs) return 0;
+    const now = { storeTimeMs: this.toStoreTimeMs(this.#clock.nowMs()), storeAheadMs: this.#storeAheadMs };
+    return mayBeOlderByMs(wallMs, this.#record.clocks ?? [], { ...now, ...this.#clockRead });
+  }
+
+  /** One that differs though nobody has set our clock is of a store whose servers disagree, and tells nothing of ours. */
+  noteClock(sample: ClockSample): void {
+    const atMs = this.#clock.monotonicMs();
+    const aheadMs = this.#clock.nowMs() - atMs;
+    const isKnown = this.#clockRead !== undefined && Math.abs(aheadMs - this.#clockRead.aheadMs) <= SET_MS;
+    if (isKnown) return;
+    this.#clockRead = { ...sample, aheadMs, atMs };
+    this.#record = { ...this.#record, clocks: noteClock(this.#record.clocks ?? [], sample) };
+  }
+
+  /** An answer of the store has come that tells its time; one that took long tells too little. */
+  noteStoreTime(told: { readonly askedAtMs: number; readonly storeTimeMs: number }): void {
+    const sample = sampleClock(this.#clock, told);
+    if (sample === undefined) return;
+    this.#storeAheadMs = told.storeTimeMs - this.#clock.nowMs();
+    this.noteClock(sample);
   }
 
   /** The next try; the one before it can no longer be published. */
@@ -241,10 +281,11 @@ export class RepositoryWriter {
     using _turn = await this.#recordTurn.acquire(1, signal);
     this.#record = { ...this.#record, ...change, renewedAtMs: this.toStoreTimeMs(this.#clock.nowMs()) };
     const { store, keys } = this.#repository;
-    const { storeTimeMs } = await store.put(keys.record(this.#record.epoch), bytesBody(encodeRecord(this.#record)), {
-      signal,
-    });
+    const body = bytesBody(encodeRecord(this.#record));
+    const askedAtMs = this.#clock.nowMs();
+    const { storeTimeMs } = await store.put(keys.record(this.#record.epoch), body, { signal });
     this.#storeAheadMs = storeTimeMs - this.#clock.nowMs();
+    this.noteStoreTime({ askedAtMs, storeTimeMs });
   }
 }
 

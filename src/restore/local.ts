@@ -35,6 +35,8 @@ export async function lookAtVolume(
     };
     /** What to add to our clock for the store's. */
     readonly storeAheadMs: number;
+    /** By how much a stamp may be older than that says (A5). */
+    readonly olderByMs: (wallMs: number) => number;
     /** Tasks of the restore before that the application was not yet seen to live with. */
     readonly onTrial: ReadonlySet<string>;
     readonly whyQuarantined: (installed: InstalledTask) => Explanation | undefined;
@@ -81,7 +83,10 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     topicIds: judgement.memory.topicIds,
     unfilled: new Set([...unknown, ...findUnserved(capture, judgement, how.settings.applicationId)]),
     // Not later than now, whatever a clock that ran ahead has stamped.
-    stateTimeMs: writtenMs === undefined ? undefined : Math.min(writtenMs, how.tools.clock.nowMs()) + how.storeAheadMs,
+    stateTimeMs:
+      writtenMs === undefined
+        ? undefined
+        : Math.min(toStateTimeMs(writtenMs, how), how.tools.clock.nowMs() + how.storeAheadMs),
     sizeBytes: sizeOf(capture),
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
     onTrial,
@@ -104,12 +109,13 @@ function whyLocallyFenced(
     readonly offsets: ReadonlyMap<string, bigint>;
     readonly installed: InstalledTask | undefined;
   },
-  { settings, storeAheadMs, whyFenced }: Parameters<typeof lookAtVolume>[1],
+  how: Parameters<typeof lookAtVolume>[1],
 ): Explanation | undefined {
+  const { settings, whyFenced } = how;
   const { sight, verdict, offsets, installed } = local;
   const hasProgressed = installed === undefined || !hasEqualOffsets(installed, { offsets });
   const offeredBy = installed === undefined ? '' : parseSnapshotName(installed.snapshot).epoch;
-  const writtenMs = (stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n)) + storeAheadMs;
+  const writtenMs = toStateTimeMs(stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n), how);
   return whyFenced({
     task: sight.task,
     layout: layoutOf(sight),
@@ -123,13 +129,22 @@ function whyLocallyFenced(
 /** What cannot be made out is as young as its directory. */
 async function whyUnreadableFenced(
   { applicationDirectory, task }: { readonly applicationDirectory: string; readonly task: string },
-  { settings, storeAheadMs, whyFenced, tools }: Parameters<typeof lookAtVolume>[1],
+  how: Parameters<typeof lookAtVolume>[1],
 ): Promise<Explanation | undefined> {
+  const { settings, whyFenced, tools } = how;
   const facts = await tools.files.stat(join(applicationDirectory, task));
   if (facts === undefined) return undefined;
-  const writtenMs = Number(facts.mtimeNs / 1_000_000n) + storeAheadMs;
+  const writtenMs = toStateTimeMs(Number(facts.mtimeNs / 1_000_000n), how);
   const isOf = (instance: string): boolean => instance === settings.instance;
   return whyFenced({ task, layout: 'file', quality: undefined, stateTimeMs: writtenMs, isOf });
+}
+
+/** Up to when state is current that was written at a moment of our clock: at the earliest that this may have been (A5). */
+function toStateTimeMs(
+  wallMs: number,
+  { storeAheadMs, olderByMs }: Pick<Parameters<typeof lookAtVolume>[1], 'storeAheadMs' | 'olderByMs'>,
+): number {
+  return wallMs + storeAheadMs - olderByMs(wallMs);
 }
 
 /** An installed directory tells nothing of an application until that has opened it. */
@@ -160,11 +175,12 @@ function findUnserved(
 
 function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1]): Judgement {
   const { settings, recollection, tools } = how;
+  const checkpointMs = sight.checkpoint === undefined ? undefined : Number(sight.checkpoint.mtimeNs / 1_000_000n);
   return judge(sight, {
     applicationId: settings.applicationId,
     nowMs: tools.clock.nowMs(),
     isRunning: false,
-    clockSteppedBack: false,
+    clockSteppedBack: checkpointMs !== undefined && how.olderByMs(checkpointMs) > 0,
     memory: recallTask(recollection, sight),
     installedQuality: findInstalledQuality(recollection.report, sight),
     transactionalStores: settings.transactionalStores,

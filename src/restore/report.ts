@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { ClockSighting } from '../repository/clocks.ts';
 import { RESTORE_REPORT_PATH } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import {
@@ -25,6 +26,7 @@ export interface Outcome {
   };
   readonly epoch: string | undefined;
   readonly timeMs: number;
+  readonly clocks: readonly ClockSighting[];
   readonly result: RestoreResult;
   readonly installed: readonly InstalledTask[];
   /** What lay on the volume before and was not taken away. */
@@ -51,7 +53,7 @@ export async function leaveReport(outcome: Outcome, disk: DiskOperations): Promi
   });
 }
 
-function makeReport({ settings, epoch, timeMs, result, ...found }: Outcome): RestoreReport {
+function makeReport({ settings, epoch, timeMs, clocks, result, ...found }: Outcome): RestoreReport {
   const replaced = new Set(found.installed.map(({ task }) => task));
   const staying = found.locals.filter(({ task }) => !replaced.has(task));
   const names = new Set(staying.map(({ task }) => task));
@@ -73,5 +75,6 @@ function makeReport({ settings, epoch, timeMs, result, ...found }: Outcome): Res
     result,
     installed: [...kept, ...found.installed],
     taints: [...taints.values()],
+    clocks,
   };
 }

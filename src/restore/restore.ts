@@ -6,6 +6,7 @@ import type { FileAccess } from '../base/file-access.ts';
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { Emit } from '../events/event.ts';
 import type { ConsultBrokers } from '../kafka/broker-facts.ts';
+import { mayBeOlderByMs, mergeClocks, noteClock, sampleClock } from '../repository/clocks.ts';
 import type { Layout } from '../repository/document.ts';
 import { type Fence, whyFenced } from '../repository/fence.ts';
 import { isEpochOf, parseSnapshotName } from '../repository/keys.ts';
@@ -117,8 +118,11 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     notice,
     signal,
   });
+  const askedAtMs = world.clock.nowMs();
   const listing = await listRepository(repository, { signal });
-  const storeAheadMs = listing.storeTimeMs - world.clock.nowMs();
+  const { storeTimeMs } = listing;
+  const storeAheadMs = storeTimeMs - world.clock.nowMs();
+  const sample = sampleClock(world.clock, { askedAtMs, storeTimeMs });
 
   const report = await readRestoreReport(settings.stateDir, world.files, notice);
   await using manifests = new ManifestTails(world.files);
@@ -135,8 +139,11 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
     survey.records.map(({ record }) => record),
     { settings, report, fences },
   );
-  const recollection = { base, report, taints: findTaints(survey.records, instance) };
-  const look = { recollection, settings, storeAheadMs, tools, ...trials };
+  const life = findLife(survey.records, instance);
+  const recollection = { base, report, taints: life?.taints };
+  const clocks = noteClock(mergeClocks(report?.clocks, life?.clocks), sample);
+  const olderByMs = (wallMs: number): number => mayBeOlderByMs(wallMs, clocks, sample ?? { storeAheadMs, storeTimeMs });
+  const look = { recollection, settings, storeAheadMs, olderByMs, tools, ...trials };
   const found = await lookAtVolume(place, { ...look, whyFenced: (state) => whyFenced(fences, state) });
   const offers = await findOffers(repository, survey, { ...settings, signal });
   const brokers = await consultOn(
@@ -224,7 +231,7 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   }
   const result = resultOf(filled.tasks);
   const epoch = own.isShown ? own.epoch : undefined;
-  const outcome = { settings, epoch, timeMs: world.clock.nowMs(), result };
+  const outcome = { settings, epoch, timeMs: world.clock.nowMs(), clocks, result };
   await unlessUnavailable('tell the processes after this one', world, () =>
     leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
   );
@@ -236,9 +243,9 @@ function mayChoose({ selection, isDrill, snapshot }: RestoreSettings): boolean {
   return selection.kind === 'auto' && !isDrill && snapshot === undefined;
 }
 
-/** What the newest life of this instance knew of its directories, whether it could publish it or not (Q6). */
-function findTaints(records: readonly LoadedRecord[], instance: string): EpochRecord['taints'] | undefined {
-  return records.findLast(({ record }) => isLifeOf(record, instance))?.record.taints;
+/** The newest life of this instance: what it knew of its directories, whether it could publish it or not (Q6), and of its clock. */
+function findLife(records: readonly LoadedRecord[], instance: string): EpochRecord | undefined {
+  return records.findLast(({ record }) => isLifeOf(record, instance))?.record;
 }
 
 /** An application's place in a state directory. */

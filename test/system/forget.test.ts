@@ -1,7 +1,9 @@
 import { rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { systemClock, systemRandom } from '../../src/base/clock.ts';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
+import { openRepository } from '../../src/repository/repository.ts';
+import { NOTHING_WITHDRAWN, writeFence } from '../../src/repository/withdrawals.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { Scenario } from '../support/scenario.ts';
@@ -75,7 +77,37 @@ describe('after forget --all', () => {
     }
     expect(await decisions(scenario)).toMatchObject({ '0_0': 'cold: forgotten', '0_1': 'local' });
   });
+
+  test.each([
+    ['stays, where the clock was right then', 0, 'local'],
+    ['may be older by what the clock was fast then, and is replaced by what was stored (A5)', 10, 'warm'],
+  ])('what a volume got %s', async (_name, fastMinutes, decision) => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await scenario.snapshot({ store });
+    const clock: Clock = { ...systemClock, nowMs: () => Date.now() + fastMinutes * 60_000 };
+    expect(await decisions(scenario, { store, clock })).toEqual(all('local'));
+    const written = minutesAgo(55);
+    for (const task of TASKS) await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), written, written);
+    await fenceBefore(store, minutesAgo(60));
+    expect(await decisions(scenario, { store })).toEqual(all(decision));
+  });
 });
+
+/** As `forget --all --before` where something older is stored. */
+async function fenceBefore(store: ObjectStore, time: Date): Promise<void> {
+  const { signal } = new AbortController();
+  const where = { application: 'orders', lineage: 'test', notice: () => {}, signal };
+  const withdrawals = { ...NOTHING_WITHDRAWN, storeTimeMs: Date.now() };
+  const scope = { tasks: undefined, instance: undefined, layout: undefined, quality: undefined };
+  const fence = { ...scope, beforeMs: time.getTime(), reason: 'forgotten' } as const;
+  const how = { random: systemRandom, program: 'warmstate test', withdrawals, signal };
+  await writeFence(await openRepository(store, where), fence, how);
+}
+
+function minutesAgo(minutes: number): Date {
+  return new Date(Date.now() - minutes * 60_000);
+}
 
 test('a restore that is only looked at changes nothing of a fenced volume', async () => {
   await using scenario = await Scenario.open(CLOSED);

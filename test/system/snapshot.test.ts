@@ -2,8 +2,9 @@ import { readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { SnapshotResult } from '../../src/agent/snapshot-result.ts';
-import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
 import { isFailure } from '../../src/base/failure.ts';
+import { openFileStore } from '../../src/storage/file-store.ts';
 import { listFiles, Scenario } from '../support/scenario.ts';
 import { SimulatedStore } from '../support/simulated-store.ts';
 import { warmstate } from '../support/warmstate.ts';
@@ -320,6 +321,21 @@ describe('a clock', () => {
     expect(state?.stateTimeMs).toBeLessThanOrEqual(clock.nowMs());
     await scenario.loseDisk();
     expect((await scenario.restore({ clock })).tasks[0]).toMatchObject({ decision: 'warm', snapshot: second.snapshot });
+  });
+
+  test('that was fast when it stamped and is right now makes nothing clean and nothing younger (Q5, A5)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    expect(outcomes(await scenario.snapshot({ store, clock: clockAhead(() => 600_000) }))).toEqual(all('captured'));
+    await scenario.moveOffsets('0_0', 5);
+    const { tasks } = await scenario.snapshot({ store });
+    expect(tasks.map(({ outcome, quality }) => `${outcome} ${quality}`)).toEqual([
+      'captured live',
+      ...Array.from({ length: 4 }, () => 'unchanged clean'),
+    ]);
+    // Its stamp is of today's clock; nobody can know.
+    expect(tasks[0]?.stateTimeMs).toBeLessThan(Date.now() - 590_000);
+    expect(tasks[0]?.stateTimeMs).toBeGreaterThan(Date.now() - 700_000);
   });
 
   test('that is set back in the middle of a snapshot voids what stamps say (Q5)', async () => {
