@@ -9,7 +9,6 @@ import { assertSupportedApplication } from '../streams/state-directory.ts';
 import type { Agent, AgentSettings, AgentWorld } from './agent.ts';
 import { describeAgent } from './agent-status.ts';
 import { Application } from './application.ts';
-import { ClockWatch } from './clock-watch.ts';
 import type { EpochResult } from './epoch.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { Publisher } from './publisher.ts';
@@ -48,8 +47,6 @@ export class Loop implements Agent {
   readonly #settings: AgentSettings;
   readonly #world: AgentWorld;
   readonly #troubles: Troubles;
-  /** As long as the process lives: there may be no epoch, and so no looks, for hours. */
-  readonly #clockWatch: ClockWatch;
   readonly #publisher: Publisher;
   readonly #housekeeper: Housekeeper;
   readonly #views = new TaskViews();
@@ -81,8 +78,7 @@ export class Loop implements Agent {
     this.#settings = settings;
     this.#world = world;
     this.#troubles = new Troubles(world.clock);
-    this.#clockWatch = new ClockWatch(world.clock);
-    this.#publisher = new Publisher(settings, { ...world, troubles: this.#troubles, clockWatch: this.#clockWatch });
+    this.#publisher = new Publisher(settings, { ...world, troubles: this.#troubles });
     this.#housekeeper = new Housekeeper(settings, world);
     this.#trialNews = new TrialNews(
       { clock: world.clock, troubles: this.#troubles, note: (news) => this.#publisher.note(news) },
@@ -164,7 +160,7 @@ export class Loop implements Agent {
   async #turn(watcher: TaskWatcher): Promise<Due> {
     const { clock } = this.#world;
     const nowMs = clock.monotonicMs();
-    this.#clockWatch.sample();
+    this.#publisher.clockWatch.sample();
     await this.#unlessUnreadable(async () => {
       // Hints may come by the dozen.
       if (nowMs - this.#observedMs >= TURN_MS) await this.#observe(nowMs);

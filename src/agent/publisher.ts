@@ -4,6 +4,7 @@ import { consulting } from '../kafka/broker-facts.ts';
 import type { RecordChange } from '../repository/writer.ts';
 import { Pace, paceStore } from '../storage/paced-store.ts';
 import type { AgentSettings, AgentWorld } from './agent.ts';
+import { ClockWatch } from './clock-watch.ts';
 import { Epoch, type EpochOrder, type EpochResult } from './epoch.ts';
 import { backOffMs } from './schedule.ts';
 import type { Troubles } from './troubles.ts';
@@ -13,6 +14,8 @@ type PublisherWorld = Omit<AgentWorld, 'openWatcher'> & { readonly troubles: Tro
 
 /** The epoch of a running agent, and how it gets on with the storage: which may be away, for an hour or from the start. */
 export class Publisher implements AsyncDisposable {
+  /** As long as the process lives: there may be no epoch, and so no looks, for hours. */
+  readonly clockWatch: ClockWatch;
   readonly #settings: AgentSettings;
   readonly #world: PublisherWorld;
   readonly #pace: Pace;
@@ -32,6 +35,7 @@ export class Publisher implements AsyncDisposable {
   constructor(settings: AgentSettings, world: PublisherWorld) {
     this.#settings = settings;
     this.#world = world;
+    this.clockWatch = new ClockWatch(world.clock);
     this.#lookedMs = world.clock.monotonicMs();
     this.#pace = new Pace(settings.bandwidthBytesPerSecond, world.clock);
   }
@@ -76,7 +80,15 @@ export class Publisher implements AsyncDisposable {
         consulting(askBrokers, (trouble) =>
           trouble === undefined ? troubles.end('brokers') : troubles.begin('brokers', trouble),
         );
-      const world = { ...this.#world, store: paceStore(store, this.#pace), traffic, consultBrokers, signal };
+      const { clockWatch } = this;
+      const world = {
+        ...this.#world,
+        clockWatch,
+        store: paceStore(store, this.#pace),
+        traffic,
+        consultBrokers,
+        signal,
+      };
       this.#epoch = await Epoch.open(this.#settings, world, 'run');
       this.#renewedMs = this.#world.clock.monotonicMs();
     }, signal);
