@@ -1,4 +1,4 @@
-import { whyFenced } from '../repository/fence.ts';
+import { type Fence, whyFenced } from '../repository/fence.ts';
 import type { InstalledTask, RestoreReport } from '../repository/restore-result.ts';
 import { loadWithdrawals } from '../repository/withdrawals.ts';
 import { compareTasks, listTasks } from '../streams/state-directory.ts';
@@ -23,8 +23,10 @@ export async function clearLateFenced(
   const { signal } = tools;
   if (!filled.tasks.some(({ decision }) => decision !== 'cold')) return filled;
   const withdrawals = await loadWithdrawals(repository, { signal, known: parts.withdrawals });
-  const { fences } = withdrawals;
-  if (fences.length === parts.withdrawals.fences.length) return filled; // None is ever taken away.
+  // The others were heeded from the first. They are not counted: one listing may be behind the other.
+  const known = new Set(parts.withdrawals.fences.map(nameOf));
+  const late = withdrawals.fences.filter((fence) => !known.has(nameOf(fence)));
+  if (late.length === 0) return filled;
 
   const tasks = await listTasks(tools.files, place.applicationDirectory);
   const report = withInstalled(parts.report, filled.installed, withdrawals.storeTimeMs);
@@ -33,13 +35,17 @@ export async function clearLateFenced(
     {
       ...look,
       recollection: { ...look.recollection, report },
-      whyFenced: (state) => whyFenced(fences, state),
+      whyFenced: (state) => whyFenced(late, state),
     },
   );
   const plans = locals.flatMap(({ task, quarantine }): readonly TaskPlan[] =>
     quarantine?.reason === 'forgotten' ? [{ kind: 'cold', task, why: quarantine }] : [],
   );
   return without(filled, await fill(plans, { ...parts, offers: [], locals, withdrawals }));
+}
+
+function nameOf({ timeMs, token }: Fence): string {
+  return `${timeMs}-${token}`;
 }
 
 function withInstalled(

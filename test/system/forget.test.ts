@@ -181,6 +181,30 @@ describe('what is forgotten while a restore is under way', () => {
     expect(await scenario.hashes()).toEqual({});
   });
 
+  test('though as many fences are listed as before: a listing may be behind', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await forget(scenario, '--task', '1_0');
+    await scenario.loseDisk();
+    const forgetful = await openForgetful(scenario, '--task', '0_0');
+    const before = new Set<string>();
+    const looks: string[] = [];
+    const store: ObjectStore = {
+      ...forgetful,
+      list: async function* (prefix, options) {
+        if (prefix.endsWith('/fences/')) looks.push(prefix);
+        for await (const page of forgetful.list(prefix, options)) {
+          const fences = page.objects.filter(({ key }) => key.includes('/fences/'));
+          if (looks.length === 1) for (const { key } of fences) before.add(key);
+          const isShown = ({ key }: { readonly key: string }): boolean => looks.length <= 1 || !before.has(key);
+          yield { ...page, objects: page.objects.filter(isShown) };
+        }
+      },
+    };
+    const expected = { ...all('warm'), '0_0': 'cold: forgotten', '1_0': 'cold: forgotten' };
+    expect(await decisions(scenario, { store })).toEqual(expected);
+  });
+
   test('by the instance that offered it, whoever had captured it', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot({ instance: 'older' });
