@@ -61,7 +61,7 @@ describe('what is offered is true', () => {
     await publish({ epoch: EPOCH, n: 1 }, [{ ...entryAt(4), stateTimeMs: clock.nowMs + 20 * HOUR_MS }]);
     const log = cluster.changelog('0_0', 'agg');
     log.append({ key: 'k1', segment: 0, value: undefined, atMs: clock.nowMs });
-    log.commit();
+    log.commit(clock.nowMs);
     expect(find()).toBeUndefined();
     await clock.advance(25 * HOUR_MS);
     expect(find()).toMatch(/^what is offered is true: .*has k1=.* instead of k1=deleted/);
@@ -248,7 +248,7 @@ function makeScene({
     const log = cluster.changelog('0_0', 'agg');
     for (let n = 0; n < count; n++)
       log.append({ key: `k${n}`, segment: 0, value: cluster.nextValue(), atMs: clock.nowMs });
-    log.commit();
+    log.commit(clock.nowMs);
   }
 
   /** At this offset, with the changes up to another one. */

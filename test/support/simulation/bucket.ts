@@ -1,4 +1,5 @@
 import { Failure } from '../../../src/base/failure.ts';
+import { parseKey } from '../../../src/repository/keys.ts';
 import { announcedChunks } from '../../../src/storage/body.ts';
 import { objectKeySegments } from '../../../src/storage/object-key.ts';
 import type {
@@ -93,7 +94,10 @@ export class Bucket {
     };
     return {
       get,
-      put: (key, body, options) => process.request(() => this.#put(process, key, { body, ...options })),
+      put: (key, body, options) => {
+        const isCommit = parseKey(key)?.kind === 'snapshot';
+        return process.request(() => this.#put(process, key, { body, ...options }), { isCommit });
+      },
       head: (key, options) =>
         process.request(() => this.#request(process, { ...options, what: `head ${key}` }, () => this.#factsOf(key))),
       list: (prefix, options) => process.each(this.#list(process, prefix, options)),

@@ -61,8 +61,10 @@ export class Changelog {
     return change;
   }
 
-  commit(): void {
-    for (const change of this.#open) {
+  /** Before that no log forgets anything of a transaction. */
+  commit(nowMs: number): void {
+    for (const written of this.#open) {
+      const change = { ...written, atMs: nowMs };
       this.#committed.push(change);
       this.#segment = Math.max(this.#segment, change.segment);
       const ofKey = this.#byKey.get(change.key);

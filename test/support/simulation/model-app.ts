@@ -58,7 +58,7 @@ export class ModelApp {
     this.endStandby(task);
     const opened = new ModelTask(task, this.#world);
     this.#tasks.set(task, opened);
-    if (!isSlow || opened.isAhead) opened.catchUp();
+    if (!isSlow || opened.isInexact) opened.catchUp();
     return opened.fault;
   }
 
@@ -66,7 +66,7 @@ export class ModelApp {
   standBy(task: string): string | undefined {
     const opened = new ModelTask(task, this.#world, { isStandby: true });
     this.#standbys.set(task, opened);
-    if (opened.isAhead) opened.catchUp();
+    if (opened.isInexact) opened.catchUp();
     return opened.fault;
   }
 
@@ -115,6 +115,11 @@ class ModelTask {
   readonly #world: AppWorld;
   readonly #path: string;
   readonly fault: string | undefined;
+  /**
+   * A kill left on disk what is not the state at its checkpoint. Closed before the rest is replayed it would pass for clean, which
+   * does no harm where every write is committed.
+   */
+  readonly isInexact: boolean;
   #databases = new Map<string, SimulatedDatabase>();
   readonly #applied = new Map<string, number>();
   readonly #isStandby: boolean;
@@ -129,6 +134,7 @@ class ModelTask {
     this.#isStandby = role.isStandby;
     this.#path = taskPath(task);
     this.fault = findLocalFault(task, world);
+    this.isInexact = findLocalFault(task, world, { isExact: true }) !== undefined;
     this.#open(this.fault === undefined);
   }
 
@@ -175,7 +181,7 @@ class ModelTask {
         if (!cluster.isExactlyOnce) this.#checkpoint();
         return;
       case 'commit':
-        for (const changelog of this.#changelogs) changelog.commit();
+        for (const changelog of this.#changelogs) changelog.commit(this.#world.nowMs());
         return;
       case 'abort':
         if (!this.#changelogs.some(({ hasOpen }) => hasOpen)) return;
@@ -194,20 +200,6 @@ class ModelTask {
     }
   }
 
-  /**
-   * A kill left more on disk than its checkpoint says. Closed before that is replayed it would pass for clean, which does no harm
-   * where every write is committed.
-   */
-  get isAhead(): boolean {
-    const { cluster } = this.#world;
-    return cluster.stores.some(({ name, kind }) => {
-      const parent = join(this.#path, kind === 'plain' ? `rocksdb/${name}` : name);
-      const databases = [...this.#databases.values()].filter(({ directory }) => directory.startsWith(parent));
-      const contents = databases.flatMap((database) => [...database.contents().values()]);
-      return contents.some(({ offset }) => offset > (this.#applied.get(name) ?? -1));
-    });
-  }
-
   /** To the end of what is committed; then an active one works. */
   catchUp(): void {
     while (this.#isBehind) this.#replay(Number.POSITIVE_INFINITY);
@@ -216,7 +208,7 @@ class ModelTask {
 
   close(): void {
     if (this.#isReplaying && this.#isLate) this.catchUp();
-    if (!this.#isReplaying) for (const changelog of this.#changelogs) changelog.commit();
+    if (!this.#isReplaying) for (const changelog of this.#changelogs) changelog.commit(this.#world.nowMs());
     this.#checkpoint();
   }
 
@@ -329,7 +321,7 @@ class ModelTask {
     const key = store.kind === 'plain' ? `k${chance.below(6)}` : `w${segment}k${chance.below(3)}`;
     const value = chance.happens(0.25) ? undefined : cluster.nextValue();
     const change = changelog.append({ key, segment, value, atMs: nowMs() });
-    if (!cluster.isExactlyOnce) changelog.commit();
+    if (!cluster.isExactlyOnce) changelog.commit(nowMs());
     this.#put(store, change);
   }
 
@@ -393,6 +385,7 @@ export function readOffsets(
 export function findLocalFault(
   task: string,
   { disk, cluster, contents, nowMs }: Pick<AppWorld, 'disk' | 'cluster' | 'contents' | 'nowMs'>,
+  { isExact }: { readonly isExact: boolean } = { isExact: cluster.isExactlyOnce },
 ): string | undefined {
   const directory = taskPath(task);
   const offsets = readOffsets(task, disk);
@@ -405,7 +398,7 @@ export function findLocalFault(
         const found = readDatabase(disk, join(directory, path), contents);
         return found?.tables.map(({ changes }) => changes) ?? [];
       });
-      const claim = { offset, isExact: cluster.isExactlyOnce, nowMs: nowMs() };
+      const claim = { offset, isExact, nowMs: nowMs() };
       const fault = cluster.changelog(task, store.name).findFault(mergeTables(tables), claim);
       if (fault !== undefined) return `${task}: ${fault}`;
     }

@@ -8,10 +8,13 @@ function neverComeBack(): Promise<never> {
   return new Promise(() => {});
 }
 
+/** What a process calls: the disk, the store, and of those the put of a document, which is what makes a snapshot. */
+type Call = 'any' | 'request' | 'commit';
+
 interface Ambush {
   callsLeft: number;
-  /** Only calls to the store count. */
-  readonly isOnRequest: boolean;
+  /** Only such calls count; a commit is a request as well. */
+  readonly on: Call;
   readonly act: () => void;
 }
 
@@ -84,13 +87,13 @@ export class SimulatedProcess {
 
   /** Around a call of the process; what it does takes effect unless the process is killed before it. */
   call<T>(work: () => T | Promise<T>): Promise<T> {
-    if (this.#ambush?.isOnRequest === false) this.#spring(this.#ambush);
+    if (this.#ambush?.on === 'any') this.#spring(this.#ambush);
     return this.#goThrough(work);
   }
 
   /** The same, for what it asks the store for. */
-  request<T>(work: () => T | Promise<T>): Promise<T> {
-    if (this.#ambush !== undefined) this.#spring(this.#ambush);
+  request<T>(work: () => T | Promise<T>, { isCommit = false }: { readonly isCommit?: boolean } = {}): Promise<T> {
+    if (this.#ambush !== undefined && (isCommit || this.#ambush.on !== 'commit')) this.#spring(this.#ambush);
     return this.#goThrough(work);
   }
 

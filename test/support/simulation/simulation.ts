@@ -555,12 +555,19 @@ class Simulation {
       else if (kind === 'expire') this.#expire();
       else for (let left = 1 + chance.below(3); left > 0; left--) this.#actOnTask(chance.pick(TASK_EVENTS) ?? 'write');
     };
-    const isOnRequest = kind === 'prune' || (kind !== 'act' && kind !== 'clean' && chance.happens(0.5));
-    life.process.ambush({
-      callsLeft: isOnRequest ? chance.durationMs(1, 20) : chance.durationMs(1, 120),
-      isOnRequest,
-      act,
-    });
+    life.process.ambush({ ...this.#drawPlace(kind), act });
+  }
+
+  /** Where in what a process does something meets it. */
+  #drawPlace(kind: string): { readonly on: 'any' | 'request' | 'commit'; readonly callsLeft: number } {
+    const chance = this.#chance;
+    const isOfStore = kind === 'prune' || kind === 'kill' || kind === 'freeze' || kind === 'expire';
+    // What is sent and not yet in a document is what a collection must spare.
+    const places =
+      kind === 'prune' ? (['request', 'commit', 'commit'] as const) : (['any', 'request', 'commit'] as const);
+    const on = isOfStore ? (chance.pick(places) ?? 'any') : 'any';
+    const callsLeft = { any: chance.durationMs(1, 120), request: chance.durationMs(1, 20), commit: chance.below(2) };
+    return { on, callsLeft: callsLeft[on] };
   }
 
   /** A collection meets what is under way, which takes long. */
