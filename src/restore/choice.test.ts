@@ -153,6 +153,12 @@ describe('who has nothing yet', () => {
       'adopted a: 0_0',
     ],
     [
+      'adopts again what a restore had in place whose pod never came to run',
+      [gone('a', '0_0'), restoring('c', ['settled a'], { silentMs: 4 * MINUTE_MS, state: 'gone' })],
+      {},
+      'adopted a: 0_0',
+    ],
+    [
       'adopts again what a restore had announced that ended without it',
       [
         gone('a', '0_0'),
