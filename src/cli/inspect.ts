@@ -4,7 +4,7 @@ import type { Quality } from '../streams/quality.ts';
 import type { InspectedTask, Inspection } from './inspection.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
-import { type Cell, renderTable } from './table.ts';
+import { type Cell, offsetCells, renderTable } from './table.ts';
 
 export function renderInspection({ application, state, tasks }: Inspection, look: Look): string {
   if (application === undefined) return 'no application in this state directory\n';
@@ -54,13 +54,12 @@ function renderStores(tasks: readonly InspectedTask[], look: Look): string {
     }),
   );
   if (rows.length === 0) return 'no stores on disk: what is in memory only replays in full\n';
-  const right = 'right' as const;
   const columns = [
     { title: 'TASK' },
     { title: 'STORE' },
     { title: 'KIND' },
-    { title: 'TABLES', align: right },
-    { title: 'SIZE', align: right },
+    { title: 'TABLES', align: RIGHT },
+    { title: 'SIZE', align: RIGHT },
     ...(hasStatus ? [{ title: 'STATUS' }] : []),
     { title: 'COLUMN FAMILIES' },
   ];
@@ -68,9 +67,7 @@ function renderStores(tasks: readonly InspectedTask[], look: Look): string {
 }
 
 function renderOffsets(tasks: readonly InspectedTask[], look: Look): string {
-  const rows = tasks.flatMap(({ task, offsets }) =>
-    [...offsets].sort(byName).map(([partition, offset]) => [task, partition, String(offset)]),
-  );
+  const rows = tasks.flatMap(({ task, offsets }) => offsetCells(offsets).map((cells) => [task, ...cells]));
   if (rows.length === 0) return '';
   const columns = [{ title: 'TASK' }, { title: 'CHANGELOG' }, { title: 'OFFSET', align: RIGHT }];
   return `\n${renderTable(columns, rows, look)}`;
@@ -78,9 +75,7 @@ function renderOffsets(tasks: readonly InspectedTask[], look: Look): string {
 
 function renderPositions(tasks: readonly InspectedTask[], look: Look): string {
   const rows = tasks.flatMap(({ task, stores }) =>
-    stores.flatMap(({ name, position }) =>
-      [...position].sort(byName).map(([partition, offset]) => [task, name, partition, String(offset)]),
-    ),
+    stores.flatMap(({ name, position }) => offsetCells(position).map((cells) => [task, name, ...cells])),
   );
   if (rows.length === 0) return '';
   const columns = [{ title: 'TASK' }, { title: 'STORE' }, { title: 'INPUT' }, { title: 'POSITION', align: RIGHT }];
@@ -88,10 +83,6 @@ function renderPositions(tasks: readonly InspectedTask[], look: Look): string {
 }
 
 const RIGHT = 'right' as const;
-
-function byName([left]: readonly [string, bigint], [right]: readonly [string, bigint]): number {
-  return left < right ? -1 : 1;
-}
 
 const RUNNING: Readonly<Record<ApplicationState, boolean | null>> = { running: true, stopped: false, unknown: null };
 

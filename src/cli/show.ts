@@ -10,7 +10,7 @@ import type { CommandContext } from './command.ts';
 import { jsonOffsets, jsonTime } from './json.ts';
 import { type Look, paint } from './look.ts';
 import { openOnlyRepository, type RepositoryChoice } from './repository-choice.ts';
-import { renderTable } from './table.ts';
+import { offsetCells, renderTable } from './table.ts';
 
 /** One snapshot, and what of it is not offered any more. */
 export interface ShownSnapshot {
@@ -67,14 +67,14 @@ function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
   const why = whyNotShownAsOffered(entry, shown);
   const withdrawn = why === undefined ? '' : `${paint(`not offered, ${why.reason}: ${why.message}`, 'bad', look)}\n`;
   const head = `${paint(`task ${task}`, 'heading', look)}: ${quality}, ${layout} layout, state of ${state}${carried}\n`;
-  const offsetRows = [...offsets].sort(byName).map(([partition, offset]) => [partition, String(offset)]);
+  const offsetRows = offsetCells(offsets);
   const storeRows = stores.map(({ name, kind, rocksdbVersion, columnFamilies, status, files }) => {
     const families = columnFamilies.filter((family) => family !== 'default');
     const extra = families.length === 0 ? undefined : families.join(', ');
     return [name, kind, rocksdbVersion, String(files.length), describeBytes(sizeOf(files)), status, extra];
   });
   const positionRows = stores.flatMap(({ name, position = new Map<string, bigint>() }) =>
-    [...position].sort(byName).map(([partition, offset]) => [name, partition, String(offset)]),
+    offsetCells(position).map((cells) => [name, ...cells]),
   );
   const fileRows = filesOf(entry).map(({ path, sizeBytes, sha256 }) => [
     describeBytes(sizeBytes),
@@ -102,10 +102,6 @@ function renderEntry(entry: Entry, shown: ShownSnapshot, look: Look): string {
     ...(positionRows.length === 0 ? [] : [renderTable(positionColumns, positionRows, look)]),
     ...(fileRows.length === 0 ? [] : [renderTable(fileColumns, fileRows, look)]),
   ].join('');
-}
-
-function byName([left]: readonly [string, bigint], [right]: readonly [string, bigint]): number {
-  return left < right ? -1 : 1;
 }
 
 /** What `show --output json` prints. */

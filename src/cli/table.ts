@@ -71,3 +71,10 @@ export function wrap(text: string, width: number): readonly string[] {
   }
   return [...lines, line];
 }
+
+/** Cells of offsets, in the order of what they are of. */
+export function offsetCells(offsets: ReadonlyMap<string, bigint>): readonly (readonly [string, string])[] {
+  return [...offsets]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([partition, offset]) => [partition, String(offset)]);
+}
