@@ -15,7 +15,7 @@ import { openServersOfFile } from '../support/cluster-servers.ts';
 import { SlowStore } from '../support/cluster-slow-store.ts';
 import { ContainerLog, containerOf } from '../support/container-log.ts';
 import type { FAILURES, NODE_EVENTS, TestOf } from '../support/documented-failures.ts';
-import { departuresFromDelta, totalsOf } from '../support/kafka/delta.ts';
+import { departuresOfInstalled, totalsOf } from '../support/kafka/delta.ts';
 
 /** A checkpoint is written after 10,000 changelog records of a task: of the first subtopology after 8,334 of these. */
 const SOME = 10_000;
@@ -170,9 +170,6 @@ function volumeOf(pod: Tree): string {
   return `${servers().cluster.directory}/kubelet/pods/${uidOf(pod)}/volumes/kubernetes.io~empty-dir/state`;
 }
 
-/** A task that had not been captured yet is new to it. */
-const isOfInstalled = (departure: string): boolean => !departure.endsWith('and nothing was installed');
-
 const ROWS: TestOf<(typeof FAILURES)[number] | (typeof NODE_EVENTS)[number]> = {
   'settings that cannot be used': async () => {
     await using app = await start({ configuration: { WARMSTATE_INTERVAL: 'soon' } });
@@ -296,7 +293,7 @@ const ROWS: TestOf<(typeof FAILURES)[number] | (typeof NODE_EVENTS)[number]> = {
     await app.untilMetric(second, 'warmstate_previous_shutdown_info{result="partial"}', (value) => value === 1);
     await using running = await app.running(second);
     await running.caughtUp(SOME_MORE, LOAD);
-    expect(departuresFromDelta(running.restorations, warm, 'at_least_once').filter(isOfInstalled)).toEqual([]);
+    expect(departuresOfInstalled(running.restorations, warm, 'at_least_once')).toEqual([]);
     expect(totalsOf(running.restorations).agg).toBeGreaterThan(0n);
     expect(await running.differencesFrom(SOME_MORE, LOAD)).toEqual([]);
   },

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { type Tree, treeAt } from '../../src/inject/tree.ts';
 import { AppInCluster, LOAD, nameOf } from '../support/cluster-app.ts';
 import { openServersOfFile } from '../support/cluster-servers.ts';
-import { startsOf } from '../support/kafka/delta.ts';
+import { firstOf, startsOf } from '../support/kafka/delta.ts';
 import type { PrintedTask } from '../support/kafka/protected-app.ts';
 import type { StreamsApp } from '../support/kafka/streams-app.ts';
 import { contentsAfter, differences, STORES } from '../support/model.ts';
@@ -148,7 +148,9 @@ class Running implements AsyncDisposable {
   expectNothingTwice(installed: readonly (readonly PrintedTask[])[]): void {
     const replayed = this.#each.flatMap((one, index) => {
       const starts = startsOf(installed[index] ?? []);
-      return one.restorations.filter(({ changelog, startingOffset }) => startingOffset < (starts.get(changelog) ?? 0n));
+      return firstOf(one.restorations).filter(
+        ({ changelog, startingOffset }) => startingOffset < (starts.get(changelog) ?? 0n),
+      );
     });
     expect(replayed).toEqual([]);
   }

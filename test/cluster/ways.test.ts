@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Tree, textAt, treeAt } from '../../src/inject/tree.ts';
+import { type Tree, textAt, treeAt, treesAt } from '../../src/inject/tree.ts';
 import { AppInCluster, LOAD, nameOf, TASKS } from '../support/cluster-app.ts';
 import { openPolicy } from '../support/cluster-policy.ts';
 import { openServersOfFile } from '../support/cluster-servers.ts';
 import { documentedCommands } from '../support/documentation.ts';
-import { departuresFromDelta } from '../support/kafka/delta.ts';
+import { departuresFromDelta, firstOf } from '../support/kafka/delta.ts';
 import { podShape } from '../support/pod-shape.ts';
 import { openTempDirectory } from '../support/temp-directory.ts';
 
@@ -40,6 +40,13 @@ test('the same holds for the pods of a Deployment', async () => {
     }),
   );
   expectTheSame(shapes);
+});
+
+test('where sidecars are containers like any other, run waits for the application, and the pod comes back warm', async () => {
+  await using app = await start('StatefulSet', 'injected as for 1.28');
+  const first = await app.podBeside([]);
+  expect(treesAt(first, 'spec', 'containers').map(({ name }) => name)).toEqual(['app', 'warmstate']);
+  await comesBackWarm(app, first);
 });
 
 test('who does what the documents say to do first, by the letter, has a pod that comes back warm', async () => {
@@ -91,7 +98,10 @@ async function byTheLetter(app: AppInCluster, command: string, directory: string
   return servers().cluster.inside('bash', '-c', [...names, here].join('\n'));
 }
 
-function start(kind: 'StatefulSet' | 'Deployment', way: (typeof WAYS)[number]): Promise<AppInCluster> {
+function start(
+  kind: 'StatefulSet' | 'Deployment',
+  way: (typeof WAYS)[number] | 'injected as for 1.28',
+): Promise<AppInCluster> {
   return AppInCluster.start(servers(), { kind, way, guarantee: 'exactly_once_v2' });
 }
 
@@ -109,7 +119,8 @@ async function comesBackWarm(app: AppInCluster, first: Tree): Promise<void> {
   );
   await using running = await app.running(second);
   await running.caughtUp(FEW, LOAD);
-  expect(departuresFromDelta(running.restorations, tasks, 'exactly_once_v2')).toEqual([]);
+  const departures = departuresFromDelta(firstOf(running.restorations), tasks, 'exactly_once_v2');
+  expect(departures, JSON.stringify(running.events)).toEqual([]);
   expect(await running.differencesFrom(FEW, LOAD)).toEqual([]);
 }
 

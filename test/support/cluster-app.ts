@@ -26,7 +26,7 @@ export interface PrintedRestore {
 
 interface Options {
   /** How warmstate comes into the pods: the manifest to paste, unless another is said. */
-  readonly way?: 'pasted' | 'injected' | 'policy' | 'not at all';
+  readonly way?: 'pasted' | 'injected' | 'injected as for 1.28' | 'policy' | 'not at all';
   readonly kind: 'StatefulSet' | 'Deployment';
   readonly guarantee: Guarantee;
   readonly replicas?: number;
@@ -72,7 +72,7 @@ export class AppInCluster implements AsyncDisposable {
         ? readShipped(`${options.kind.toLowerCase()}.yaml`)
         : bareApplication(options.kind);
     const filled = filledIn(text, namespace.name, servers.broker.bootstrap, options);
-    const complete: Tree = options.way === 'injected' ? parse(injected(stringify(filled))) : filled;
+    const complete = withWarmstate(filled, options.way);
     const manifest = options.change?.(complete) ?? complete;
     const app = new AppInCluster(namespace, servers, options, manifest);
     const objects = options.way === 'not at all' ? [manifest] : [...shared, manifest];
@@ -227,6 +227,11 @@ export function withPod(manifest: Tree, change: (spec: Tree) => Tree): Tree {
 /** With other containers of warmstate. */
 export function withContainers(manifest: Tree, change: (container: Tree) => Tree): Tree {
   return withPod(manifest, (pod) => ({ ...pod, initContainers: treesAt(pod, 'initContainers').map(change) }));
+}
+
+function withWarmstate(manifest: Tree, way: Options['way']): Tree {
+  if (way !== 'injected' && way !== 'injected as for 1.28') return manifest;
+  return parse(injected(stringify(manifest), { shape: way === 'injected' ? 'native' : 'beside' }));
 }
 
 /** What a manifest of deploy/ leaves to its user: the application id, the guarantee, and the container `app`. */

@@ -25,6 +25,28 @@ export function departuresFromDelta(
   ];
 }
 
+/** The same for what was installed alone: a task that had not been captured yet is restored from the beginning. */
+export function departuresOfInstalled(
+  restorations: readonly Restoration[],
+  installed: readonly PrintedTask[],
+  guarantee: Guarantee,
+): readonly string[] {
+  const starts = startsOf(installed);
+  return departuresFromDelta(
+    restorations.filter(({ store, changelog }) => store === 'mem' || starts.has(changelog)),
+    installed,
+    guarantee,
+  );
+}
+
+/**
+ * What was restored first of each changelog: how the application met what was installed. One that the broker takes for dead on a
+ * slow machine begins anew, under exactly-once from nothing.
+ */
+export function firstOf(restorations: readonly Restoration[]): readonly Restoration[] {
+  return [...new Map(restorations.toReversed().map((each) => [each.changelog, each])).values()];
+}
+
 /** How many records came back, by store. */
 export function totalsOf(restorations: readonly Restoration[]): Readonly<Partial<Record<StoreName, bigint>>> {
   const totals: Record<string, bigint> = {};
