@@ -414,6 +414,12 @@ describe('who has some', () => {
       'copied b: 0_1',
     ],
     [
+      'copies whom it announced, though it was first with what it has: somebody looked elsewhere for its sake',
+      [alive('a', '0_0'), alive('b', '0_1')],
+      { claims: [{ ...claim('copied a'), isSettled: true }, claim('copied b')] },
+      'copied b: 0_1',
+    ],
+    [
       'copies once more nobody whom somebody has copied',
       [alive('a', '0_0'), restoring('z', ['copied a'], { ago: 2 })],
       { claims: [{ ...claim('copied a'), isSettled: true }] },

@@ -20,7 +20,7 @@ export class Table {
   readonly #announced = new Set<string>();
   /** By epoch, how many who live have copied what it held. */
   readonly #copies = new Map<string, number>();
-  #originals: readonly Original[] | undefined;
+  #lives: readonly Original[] | undefined;
 
   constructor(view: View) {
     const { scene, held } = view;
@@ -51,10 +51,16 @@ export class Table {
     for (const epoch of epochs) this.take({ kind, epoch });
   }
 
-  /** What somebody announced to adopt, and still can. */
-  findAnnounced({ claims }: Picker): Choice | undefined {
+  /** What somebody announced to adopt, and still can; or to copy, and nobody has copied. */
+  findAnnounced({ epoch: chooser, claims }: Picker): Choice | undefined {
     const word = claims.find(({ kind, epoch }) => kind === 'adopted' && (this.#orphans.get(epoch)?.size ?? 0) > 0);
-    return word && this.#adopt(word.epoch);
+    if (word !== undefined) return this.#adopt(word.epoch);
+    const wants = claims.filter((claim) => claim.kind === 'copied' && !isFirm(claim));
+    if (wants.length === 0) return undefined;
+    const original = this.#originals().find(
+      (one) => one.epoch !== chooser && isAnnounced(copyOf(one), wants) && this.#copiesOf(one) === 0,
+    );
+    return original && copyOf(original);
   }
 
   /** One of those that are gone, with no more orphans than there is room for. */
@@ -82,8 +88,7 @@ export class Table {
     const wants = who.claims.filter((claim) => !isFirm(claim));
     const isOfAnother = ({ appVersion }: Original): boolean =>
       appVersion === undefined || appVersion !== who.appVersion;
-    this.#originals ??= findOriginals(this.#view);
-    const candidates = this.#originals
+    const candidates = this.#originals()
       .filter(({ epoch, epochs }) => epoch !== who.epoch && !epochs.some((each) => who.futile?.includes(each)))
       .map((original) => ({ ...original, copies: this.#copiesOf(original), isAboutToGo: isOfAnother(original) }));
     const fewest = Math.min(...candidates.map(({ copies }) => copies));
@@ -103,12 +108,17 @@ export class Table {
         right.tasks.length - left.tasks.length ||
         compareEpochs(left.epoch, right.epoch),
     );
-    return first && { kind: 'copied', epochs: first.epochs, tasks: first.tasks, isFinishing: false };
+    return first && copyOf(first);
   }
 
   #adopt(epoch: string): Choice {
     const tasks = this.#view.tasksOf.get(epoch) ?? [];
     return { kind: 'adopted', epochs: [epoch], tasks, isFinishing: this.#finishing.has(epoch) };
+  }
+
+  #originals(): readonly Original[] {
+    this.#lives ??= findOriginals(this.#view);
+    return this.#lives;
   }
 
   #copiesOf({ likes }: Original): number {
@@ -128,6 +138,10 @@ interface Original extends Pick<Life, 'epoch' | 'appVersion' | 'silentMs'> {
   readonly tasks: readonly string[];
   /** Copies of these are copies of it: who has copied one who lives is as often there as that one. */
   readonly likes: readonly string[];
+}
+
+function copyOf({ epochs, tasks }: Original): Choice {
+  return { kind: 'copied', epochs, tasks, isFinishing: false };
 }
 
 function findOriginals(view: View): readonly Original[] {
