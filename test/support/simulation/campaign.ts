@@ -22,8 +22,8 @@ export interface CampaignOrder {
   readonly signal: AbortSignal;
 }
 
-/** A seed takes a fraction of a second; one that takes so long goes round in circles, in which nothing else gets a turn. */
-const SEED_MS_MAX = 5 * 60_000;
+/** A seed takes a second; one that takes so long, also where others have the machine, goes round in circles, in which nothing else gets a turn. */
+const SEED_MS_MAX = 60 * 60_000;
 
 /** A world is made of what is soon thrown away: with less room for that its collection takes five per cent of the time more. */
 const YOUNG = { maxYoungGenerationSizeMb: 96 };
