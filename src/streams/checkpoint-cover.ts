@@ -21,7 +21,7 @@ const SERVER_AHEAD_MS = 1000;
  */
 export function isExceeded(sight: TaskSight, memory: TaskMemory | undefined, context: JudgeContext): boolean {
   if (sight.checkpoint === undefined || context.installedQuality !== undefined) return false;
-  if (context.clockSteppedBack || isSeenExceeded(sight, memory)) return true;
+  if (isSeenExceeded(sight, memory)) return true;
   const { mtimeNs } = sight.checkpoint;
   const isAhead = (byMs: number): boolean => !hasNoFutureStamp(sight, mtimeNs, context.nowMs + byMs);
   return !isAhead(0) || isAhead(SERVER_AHEAD_MS);

@@ -133,22 +133,6 @@ export const QUALITY: readonly Mutation[] = [
   },
   {
     rule: 'Q5',
-    without: 'what was seen of the clock before the store could be reached',
-    file: 'src/agent/looks.ts',
-    from: 'this.#clockWatch = world.clockWatch ?? new ClockWatch(world.clock);',
-    to: 'this.#clockWatch = new ClockWatch(world.clock);',
-    tests: ['src/agent/loop.test.ts'],
-    only: 'set back meanwhile',
-  },
-  {
-    rule: 'Q5',
-    without: 'memory of a clock that was seen to go back',
-    ...COVER,
-    from: 'context.clockSteppedBack || isSeenExceeded(sight, memory)',
-    to: 'isSeenExceeded(sight, memory)',
-  },
-  {
-    rule: 'Q5',
     without: 'memory of stamps that were far in the future',
     ...COVER,
     from: 'return !isAhead(0) || isAhead(SERVER_AHEAD_MS);',
