@@ -473,13 +473,14 @@ class Simulation {
   #strandPod(pod: Pod | undefined): void {
     if (pod === undefined) return;
     this.#note(`${pod.name} is stranded`);
-    this.#remove(pod);
     pod.app?.crash();
     pod.app = undefined;
     for (const life of pod.lives) {
       this.#freeze(life);
       this.#strays.push(life);
     }
+    // Its volume stays with what is alive there: no other node mounts it.
+    this.#remove(pod);
   }
 
   #remove(pod: Pod): void {
@@ -755,7 +756,7 @@ class Simulation {
       const owner = this.#ownerOf(task);
       if (owner === undefined) continue;
       const whyNot = owner.sidecar?.whyNot?.(task);
-      const isRefused = whyNot === 'unclean_restart' || (this.#cluster.isExactlyOnce && whyNot === 'changing');
+      const isRefused = whyNot === 'unclean_restart' || (this.#cluster.isExactlyOnce && HIDES_TAINT.has(whyNot));
       if (!isRefused && !owner.hasTurnedClock) continue;
       this.#note(`${owner.name} begins ${task} anew`);
       this.#close(owner, task);
@@ -821,6 +822,9 @@ class Simulation {
     return first === undefined ? undefined : `${first} is missing`;
   }
 }
+
+/** What may be said of an exactly-once task instead of that it is tainted. */
+const HIDES_TAINT: ReadonlySet<string | undefined> = new Set(['changing', 'no_offset']);
 
 interface CommandParts {
   readonly process: SimulatedProcess;
