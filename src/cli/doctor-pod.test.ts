@@ -119,14 +119,14 @@ test.each<[Partial<SpaceFacts>, readonly (string | undefined)[]]>([
       'make room on the volume',
     ],
   ],
-  [
-    { usedBytes: 9 * GIB },
+  ...[50 * GIB, 9 * GIB].map((freeBytes): [Partial<SpaceFacts>, readonly string[]] => [
+    { usedBytes: 9 * GIB, freeBytes },
     [
       'warn',
       '9.0 GiB of state under --state-dir-limit 10 GiB: beyond it the pod is evicted',
       "raise the volume's sizeLimit",
     ],
-  ],
+  ]),
   [
     { limitBytes: 60 * GIB },
     [

@@ -135,20 +135,20 @@ export function checkSpace({ totalBytes, freeBytes, usedBytes, limitBytes }: Spa
     const hint = 'make room on the volume';
     return failed('space', new Failure('unavailable', `${used}, and the volume is full`, { hint, detail: 'no_space' }));
   }
+  const limit = limitBytes === undefined ? '' : ` under --state-dir-limit ${describeBytes(limitBytes)}`;
+  if (limitBytes !== undefined && usedBytes > limitBytes * USED_SHARE_MAX) {
+    return warn('space', `${used}${limit}: beyond it the pod is evicted`, "raise the volume's sizeLimit");
+  }
   if (freeBytes < totalBytes * FREE_SHARE_MIN) {
     return warn('space', `${used}, only ${free}: below a tenth pods are evicted`, 'make room on the volume');
   }
   if (limitBytes === undefined) {
     return ok('space', `${used}, ${free}`, "--state-dir-limit with the volume's sizeLimit, which no pod can see");
   }
-  const limit = `--state-dir-limit ${describeBytes(limitBytes)}`;
-  if (usedBytes > limitBytes * USED_SHARE_MAX) {
-    return warn('space', `${used} under ${limit}: beyond it the pod is evicted`, "raise the volume's sizeLimit");
-  }
   if (limitBytes - usedBytes > freeBytes) {
-    return warn('space', `${used} under ${limit}, but only ${free}`, 'a larger disk, or a limit that it has room for');
+    return warn('space', `${used}${limit}, but only ${free}`, 'a larger disk, or a limit that it has room for');
   }
-  return ok('space', `${used} under ${limit}, ${free}`);
+  return ok('space', `${used}${limit}, ${free}`);
 }
 
 export function checkUser(user: UserFacts): Check {
