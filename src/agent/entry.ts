@@ -13,6 +13,8 @@ export interface EntryOrigin {
   readonly capturedBy: string;
   /** A moment of this machine's clock by the store's. */
   readonly toStoreTimeMs: (wallMs: number) => number;
+  /** What it is by the store's clock, wherever that of this machine was set to. */
+  readonly storeTimeMs: () => number;
 }
 
 /** The entry that a look would give, without its files: enough to tell whether it would be progress. */
@@ -58,8 +60,10 @@ function factsOf({ capture, quality, olderByMs }: LookedAt, origin: EntryOrigin)
     task: capture.task,
     quality,
     layout,
-    // Not later than the capture, whatever a clock that ran ahead has stamped: it would never grow old.
-    stateTimeMs: Math.floor(origin.toStoreTimeMs(Math.min(writtenMs - olderByMs, capture.capturedAtMs))),
+    // Not later than the capture, nor than now (A5), whatever a clock that ran or was set ahead has stamped: it would never grow old.
+    stateTimeMs: Math.floor(
+      Math.min(origin.toStoreTimeMs(Math.min(writtenMs - olderByMs, capture.capturedAtMs)), origin.storeTimeMs()),
+    ),
     capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
     capturedBy: origin.capturedBy,
     offsets,

@@ -46,6 +46,7 @@ export class Round {
     this.#origin = {
       capturedBy: formatSnapshotName(this.#attempt.name),
       toStoreTimeMs: (wallMs) => writer.toStoreTimeMs(wallMs),
+      storeTimeMs: () => writer.storeTimeMs(),
     };
     this.#previous = findPreviousEntries(legacy, {
       ...this.#terms(),

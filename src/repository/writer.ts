@@ -125,7 +125,9 @@ export class RepositoryWriter {
   #held: { readonly name: SnapshotName; readonly sinceMs: number } | undefined;
   #hasLostHold = false;
   /** What to add to our clock for the store's. */
-  #storeAheadMs: number;
+  #storeAheadMs = 0;
+  /** The same of the steady one, which nobody sets. */
+  #storeAheadOfSteadyMs = 0;
   /** The first sample of our clock, or of what it was set to since, how far it was ahead of the steady one, and when by that. */
   #clockRead: (ClockSample & { readonly aheadMs: number; readonly atMs: number }) | undefined;
 
@@ -133,7 +135,7 @@ export class RepositoryWriter {
     this.#repository = repository;
     this.#clock = clock;
     this.#record = record;
-    this.#storeAheadMs = record.renewedAtMs - clock.nowMs();
+    this.#setStoreTime(record.renewedAtMs);
   }
 
   /** As it was last written, or tried to. */
@@ -154,6 +156,11 @@ export class RepositoryWriter {
   /** A moment of our wall clock by the store's, as well as its last answer tells (to the second). */
   toStoreTimeMs(wallMs: number): number {
     return wallMs + this.#storeAheadMs;
+  }
+
+  /** What it is by the store's clock, as its last answer and the steady clock tell: not later, also where our wall clock was set since. */
+  storeTimeMs(): number {
+    return this.#clock.monotonicMs() + this.#storeAheadOfSteadyMs;
   }
 
   /**
@@ -180,8 +187,13 @@ export class RepositoryWriter {
   noteStoreTime(told: { readonly askedAtMs: number; readonly storeTimeMs: number }): void {
     const sample = sampleClock(this.#clock, told);
     if (sample === undefined) return;
-    this.#storeAheadMs = told.storeTimeMs - this.#clock.nowMs();
+    this.#setStoreTime(told.storeTimeMs);
     this.noteClock(sample);
+  }
+
+  #setStoreTime(storeTimeMs: number): void {
+    this.#storeAheadMs = storeTimeMs - this.#clock.nowMs();
+    this.#storeAheadOfSteadyMs = storeTimeMs - this.#clock.monotonicMs();
   }
 
   /** The next try; the one before it can no longer be published. */
@@ -284,7 +296,7 @@ export class RepositoryWriter {
     const body = bytesBody(encodeRecord(this.#record));
     const askedAtMs = this.#clock.nowMs();
     const { storeTimeMs } = await store.put(keys.record(this.#record.epoch), body, { signal });
-    this.#storeAheadMs = storeTimeMs - this.#clock.nowMs();
+    this.#setStoreTime(storeTimeMs);
     this.noteStoreTime({ askedAtMs, storeTimeMs });
   }
 }

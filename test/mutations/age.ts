@@ -308,6 +308,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A5',
+    without: 'the time of the store by the steady clock, where ours was set ahead',
+    file: 'src/agent/entry.ts',
+    from: ', origin.storeTimeMs())',
+    to: ', Infinity)',
+    ...SNAPSHOT,
+    only: 'set ahead in the middle',
+  },
+  {
+    rule: 'A5',
     without: 'suspicion of a store whose servers disagree',
     file: 'src/repository/writer.ts',
     from: 'this.#clockRead !== undefined && Math.abs(',
