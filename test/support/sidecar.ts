@@ -115,7 +115,10 @@ export class Sidecar implements AsyncDisposable {
       if (found !== undefined && found !== false) return found;
       const said = [...this.other, ...this.log.map((line) => JSON.stringify(line))].join('\n');
       if (!this.isAlive) throw new Error(`run has ended before ${what}:\n${said}`);
-      if (performance.now() > limitMs) throw new Error(`a minute has passed before ${what}:\n${said}`);
+      if (performance.now() > limitMs) {
+        const status = await this.get('/api/v1/status').then(({ body }) => body, String);
+        throw new Error(`a minute has passed before ${what}:\n${status}\n${said}`);
+      }
       await delay(50);
     }
   }
