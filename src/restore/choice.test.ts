@@ -355,6 +355,14 @@ describe('what was announced', () => {
   ])('%s', (_, lives, claims, expected) => {
     expect(chosen(lives, chooser({ ago: 1, claims: claims.map(claim) }))).toBe(expected);
   });
+
+  test('of the living is kept where all of them have been copied as often', () => {
+    const copier = (instance: string, of: string): Life =>
+      restoring(instance, [], { ago: 2, claims: [{ ...claim(`copied ${of}`), isSettled: true }] });
+    const lives = [alive('a', '0_0'), alive('b', '0_1'), copier('y', 'a'), copier('z', 'b')];
+    const kept = ['copied a', 'copied b'].map((word) => chosen(lives, chooser({ ago: 1, claims: [claim(word)] })));
+    expect(kept).toEqual(['copied a: 0_0', 'copied b: 0_1']);
+  });
 });
 
 describe('who has some', () => {

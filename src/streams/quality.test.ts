@@ -187,6 +187,11 @@ describe('Q4: what was dropped has no stamp', () => {
   ])('an earlier look that %s says nothing', (_name, earlier) => {
     expect(verdicts(emptied, { after: [earlier] })[0]).toBe('live');
   });
+
+  test('nor does one under the same checkpoint that waited for the clock of a file server', () => {
+    const nowMs = Number(CHECKPOINT_NS / 1_000_000n);
+    expect(verdicts(emptied, { after: [emptied], firstMs: nowMs - 999, nowMs })).toEqual(LIVE);
+  });
 });
 
 describe('Q5: a clock that jumped voids the stamps', () => {
