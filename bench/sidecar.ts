@@ -15,6 +15,7 @@ import { StreamsApp } from '../test/support/kafka/streams-app.ts';
 import type { Load } from '../test/support/model.ts';
 import { untilCommitted } from './committed.ts';
 import { MAIN, START } from './installed.ts';
+import { median, print } from './report.ts';
 import { type Usage, usageOf } from './usage.ts';
 
 const VERSION = '4.2.2';
@@ -184,14 +185,6 @@ async function startSidecar(
   };
 }
 
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((left, right) => left - right)[Math.floor(numbers.length / 2)] ?? 0;
-}
-
 function percent(ratio: number): string {
   return `${(ratio * 100).toFixed(1)} %`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

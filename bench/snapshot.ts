@@ -8,6 +8,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MAIN, START } from './installed.ts';
+import { print } from './report.ts';
 import { APPLICATION_ID, type BenchState, layOutBenchState } from './state.ts';
 
 const GIB_TASKS = 4;
@@ -145,8 +146,4 @@ function line(name: string, cost: Cost, base?: Cost): string {
       : `  ×${(cost.wallS / base.wallS).toFixed(2)} wall, ×${(cost.cpuS / base.cpuS).toFixed(2)} CPU of cp`;
   const peak = cost.peakMb === 0 ? '' : `  peak ${cost.peakMb.toFixed(0)} MB`;
   return `${name.padEnd(26)}${figures}${peak}${ratios}`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -12,6 +12,7 @@ import { StreamsApp, type StreamsAppOptions } from '../test/support/kafka/stream
 import type { Load } from '../test/support/model.ts';
 import { untilCommitted } from './committed.ts';
 import { MAIN, START } from './installed.ts';
+import { median, print } from './report.ts';
 import { type Cost, measure } from './storage/measure.ts';
 import { usageOf } from './usage.ts';
 
@@ -143,12 +144,4 @@ async function bytesBelow(path: string): Promise<number> {
   const files = entries.filter((entry) => entry.isFile());
   const sizes = await Promise.all(files.map(async (file) => (await stat(join(file.parentPath, file.name))).size));
   return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((left, right) => left - right)[Math.floor(numbers.length / 2)] ?? 0;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

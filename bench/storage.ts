@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { median, print } from './report.ts';
 import { layOutBenchState } from './state.ts';
 import { freePort, type Gateway, openGateway, VERSITYGW } from './storage/gateway.ts';
 import { type CommandLine, type Cost, execute, measure } from './storage/measure.ts';
@@ -158,10 +159,7 @@ function report(measured: readonly Measured[], { versions }: Peers): void {
 }
 
 function row(measured: readonly Measured[], tool: string): string {
-  const middle = (of: (one: Measured) => number): number => {
-    const sorted = measured.map(of).sort((left, right) => left - right);
-    return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-  };
+  const middle = (of: (one: Measured) => number): number => median(measured.map(of));
   const figures = [
     middle(({ cpuS }) => cpuS).toFixed(2),
     middle(({ wallS }) => wallS).toFixed(1),
@@ -169,8 +167,4 @@ function row(measured: readonly Measured[], tool: string): string {
     middle(({ requests }) => requests).toFixed(0),
   ];
   return `${tool.padEnd(18)}${figures.map((figure) => figure.padStart(9)).join(' ')}`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
