@@ -24,6 +24,7 @@ export interface PrintedStatus {
     readonly state: string;
     readonly pending: boolean;
     readonly reason: string | null;
+    readonly message: string | null;
     readonly entry: { readonly quality: string; readonly offsets: Readonly<Record<string, string>> } | null;
   }[];
 }
