@@ -183,7 +183,8 @@ describe.for(['3.9.2'])('Kafka Streams %s, exactly_once_v2', (version) => {
     {
       await using application = await app.start({ isCalm: true, streams: PATIENT });
       await application.caughtUp(LATER, LOAD);
-      for (const task of BUSY) await untilRefused(sidecar, task, /^the application was started over tables that no checkpoint covered/);
+      for (const task of BUSY)
+        await untilRefused(sidecar, task, /^the application was started over tables that no checkpoint covered/);
       await application.close();
     }
     expect(await sidecar.end(), sidecar.transcript).toBe(0);
