@@ -17,6 +17,17 @@ function content(fields: Partial<StoredContent> = {}): StoredContent {
   return { sizeBytes: 100, sha256: 'cd'.repeat(32), uid: undefined, objects: [], ...fields };
 }
 
+function objectsAt(...keys: readonly string[]): StoredContent['objects'] {
+  return keys.map((key) => ({
+    kind: 'stretch',
+    key,
+    sizeBytes: 100,
+    storedBytes: 100,
+    sha256: 'cd'.repeat(32),
+    encoding: 'none',
+  }));
+}
+
 test('a table is known by its unique id, wherever it lies', () => {
   const known = new KnownTables();
   known.learn({ ...content({ uid: UID }), path: 'rocksdb/agg/000010.sst' });
@@ -52,16 +63,13 @@ test('never by its path, for RocksDB gives the same numbers again', () => {
 test('what no document names any more is forgotten, by whatever it was known', () => {
   const known = new KnownTables();
   const otherHash = 'ef'.repeat(32);
-  const named = content({ uid: UID });
-  const unnamed = content({ uid: 'ef'.repeat(16), sha256: otherHash });
+  const named = content({ uid: UID, objects: objectsAt('first') });
+  const unnamed = content({ uid: 'ef'.repeat(16), sha256: otherHash, objects: objectsAt('first', 'second') });
   const elsewhere = { ...facts, inode: 77n };
   const nowhere = { ...facts, inode: 78n };
   known.learnAt(facts, named);
   known.learnAt(elsewhere, unnamed);
-  known.keepOnly([
-    { sha256: 'cd'.repeat(32), sizeBytes: 100 },
-    { sha256: otherHash, sizeBytes: 99 },
-  ]);
+  known.keepOnly([named]);
   expect([
     known.find({ uid: UID, sizeBytes: 100, facts: nowhere }),
     known.find({ uid: undefined, sizeBytes: 100, facts }),
@@ -72,4 +80,11 @@ test('what no document names any more is forgotten, by whatever it was known', (
     known.find({ uid: undefined, sizeBytes: 100, facts: elsewhere }),
     known.findByHash(otherHash, 100),
   ]).toEqual([undefined, undefined, undefined]);
+});
+
+test('so is what was sent again, while documents still name where it lay before', () => {
+  const known = new KnownTables();
+  known.learn({ ...content({ objects: objectsAt('second') }), path: 'rocksdb/agg/000010.sst' });
+  known.keepOnly([content({ objects: objectsAt('first') })]);
+  expect(known.findByHash('cd'.repeat(32), 100)).toBeUndefined();
 });

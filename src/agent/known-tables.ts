@@ -35,11 +35,11 @@ export class KnownTables {
     this.#remember(content);
   }
 
-  /** Forgets everything but these: what no document names any more may be collected. */
-  keepOnly(files: Iterable<Pick<StoredFile, 'sha256' | 'sizeBytes'>>): void {
-    const kept = new Set([...files].map(({ sha256, sizeBytes }) => `${sha256} ${sizeBytes}`));
+  /** Forgets what lies in other objects than these: what no document names any more may be collected. */
+  keepOnly(files: Iterable<Pick<StoredFile, 'objects'>>): void {
+    const named = new Set([...files].flatMap(({ objects }) => objects.map(({ key }) => key)));
     for (const known of [this.#byUid, this.#byPlace, this.#byHash]) {
-      for (const [key, { sha256, sizeBytes }] of known) if (!kept.has(`${sha256} ${sizeBytes}`)) known.delete(key);
+      for (const [key, { objects }] of known) if (!objects.every((object) => named.has(object.key))) known.delete(key);
     }
   }
 
