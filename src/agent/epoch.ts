@@ -31,6 +31,8 @@ export interface EpochResult extends SnapshotResult {
   readonly isUnfinished: boolean;
 }
 
+/** One for what was sent too long ago, one for a document that went meanwhile, and one more. */
+const TRIES_MAX = 3;
 /** The store's clock and ours agree to the second only: a state time may come out so much older. */
 const SPARED_MS = 2000;
 
@@ -236,17 +238,33 @@ export class Epoch implements AsyncDisposable {
   }
 
   async #publish(order: EpochOrder, world: SnapshotWorld): Promise<RoundOutcome> {
-    try {
-      return await this.#round(order, world).publish();
-    } catch (error) {
-      if (!this.#writer.hasLostHold) throw error;
-      // G2: what it went on from may have been removed meanwhile. Everything is looked at and sent again.
-      this.#legacy = { ...this.#legacy, base: undefined, restored: new Map() };
-      this.#newest = undefined;
-      this.#findings = new Map();
-      this.#forgetUnnamed();
-      return this.#round(order, world).publish();
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#round(order, world).publish();
+      } catch (error) {
+        const { gone } = this.#writer;
+        if (gone === undefined) throw error;
+        this.#letGoOf(gone);
+        if (tries === TRIES_MAX) throw error;
+        // Others may have withdrawn things for hours.
+        await this.lookAround(world.signal);
+      }
     }
+  }
+
+  /** G2: what no document names that still stands may have been removed. It is looked at and sent again. */
+  #letGoOf(gone: ReadonlySet<string>): void {
+    const { base, restored } = this.#legacy;
+    const stands = (document: SnapshotDocument): boolean => !gone.has(formatSnapshotName(document));
+    this.#legacy = {
+      ...this.#legacy,
+      base: base !== undefined && stands(base) ? base : undefined,
+      restored: new Map([...restored].filter(([, document]) => stands(document))),
+    };
+    // The one that was withdrawn may be there still: the next one takes its place, also where it says what `base` says.
+    this.#newest = undefined;
+    this.#findings = new Map();
+    this.#forgetUnnamed();
   }
 
   #round(order: EpochOrder, world: SnapshotWorld): Round {

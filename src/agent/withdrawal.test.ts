@@ -8,6 +8,7 @@ import { filesOfEntry, type SnapshotDocument } from '../repository/document.ts';
 import type { FenceScope } from '../repository/fence.ts';
 import { openRepository, type Repository } from '../repository/repository.ts';
 import { loadWithdrawals, type Withdrawals, writeFence } from '../repository/withdrawals.ts';
+import type { ObjectStore } from '../storage/object-store.ts';
 
 const { signal } = new AbortController();
 const MINUTE_MS = 60_000;
@@ -54,6 +55,15 @@ async function lacking(scene: AgentScenario): Promise<readonly string[]> {
 
 async function loseTables(scene: AgentScenario): Promise<void> {
   for (const key of scene.store.keys()) if (/\/data\/.*-\d{6}$/.test(key)) await scene.store.delete(key, { signal });
+}
+
+/** As a collection removes what it takes for dead. */
+async function loseAll({ store }: AgentScenario): Promise<void> {
+  for (const key of store.keys()) if (/\/(snapshots|data)\//.test(key)) await store.delete(key, { signal });
+}
+
+function noticesOf(scene: AgentScenario): readonly string[] {
+  return scene.events.filter((event) => event.kind === 'notice').map(({ name }) => name);
 }
 
 describe('what is forgotten while the application runs', () => {
@@ -259,18 +269,14 @@ describe('a writer that was cut off for longer than what it leans on is kept (G2
     scene.start();
     await scene.untilRounds(1);
     await scene.pass(4 * HOUR_MS, MINUTE_MS);
-    // As a collection removes what it takes for dead.
-    for (const key of scene.store.keys())
-      if (/\/(snapshots|data)\//.test(key)) await scene.store.delete(key, { signal });
+    await loseAll(scene);
     await scene.disk.checkpoint('0_0', 200);
     scene.hint('0_0');
     await scene.untilRounds(2);
     expect(scene.rounds.map(({ result }) => result)).toEqual(['published', 'published']);
     expect([await offered(scene), await lacking(scene)]).toEqual([['0_0', '0_1'], []]);
     expect(documentKeys(scene)).toHaveLength(1);
-    expect(scene.events.filter((event) => event.kind === 'notice').map(({ name }) => name)).toContain(
-      'snapshot-withdrawn',
-    );
+    expect(noticesOf(scene)).toContain('snapshot-withdrawn');
   });
 
   test('without the right to delete publishes one that supersedes it', async () => {
@@ -279,14 +285,28 @@ describe('a writer that was cut off for longer than what it leans on is kept (G2
     scene.start();
     await scene.untilRounds(1);
     await scene.pass(4 * HOUR_MS, MINUTE_MS);
-    for (const key of scene.store.keys())
-      if (/\/(snapshots|data)\//.test(key)) await scene.store.delete(key, { signal });
+    await loseAll(scene);
     scene.store.script({ operation: 'delete', kind: 'fail-before', times: Infinity });
     await scene.disk.checkpoint('0_0', 200);
     scene.hint('0_0');
     await scene.untilRounds(2);
     expect([documentKeys(scene).length, await lacking(scene)]).toEqual([2, []]);
     expect(scene.records().map(({ newest: n }) => n)).toEqual([3]);
+  });
+
+  test('does so too where that one says the same as the one before', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start({ stallTimeoutMs: 9 * HOUR_MS });
+    await scene.untilRounds(1);
+    scene.store.script({ operation: 'put', key: /\/snapshots\//, kind: 'delay', ms: 7 * HOUR_MS });
+    scene.store.script({ operation: 'delete', kind: 'fail-before', times: Infinity });
+    await scene.disk.plantTask('0_1', [{ number: 7 }]);
+    scene.hint('0_1');
+    await scene.pass(HOUR_MS, MINUTE_MS);
+    await rm(join(scene.disk.applicationDirectory, '0_1'), { recursive: true });
+    await scene.until('the next snapshot', () => scene.rounds.length > 1, MINUTE_MS);
+    expect([documentKeys(scene).length, await offered(scene)]).toEqual([3, ['0_0']]);
   });
 
   test('looks for the snapshot of its previous life, however young that is', async () => {
@@ -299,8 +319,7 @@ describe('a writer that was cut off for longer than what it leans on is kept (G2
     scene.lock = 'running';
     scene.start();
     await scene.until('the epoch', () => scene.status.epoch !== undefined);
-    for (const key of scene.store.keys())
-      if (/\/(snapshots|data)\//.test(key)) await scene.store.delete(key, { signal });
+    await loseAll(scene);
     await scene.disk.checkpoint('0_0', 200);
     scene.hint('0_0');
     await scene.until('a document', () => documentKeys(scene).length > 0);
@@ -327,11 +346,98 @@ describe('a writer that was cut off for longer than what it leans on is kept (G2
     scene.store.script({ operation: 'put', key: /\/data\/.*tar/, kind: 'delay', ms: 7 * HOUR_MS });
     scene.start({ stallTimeoutMs: 9 * HOUR_MS });
     await scene.until('a document', () => scene.rounds.length > 0, MINUTE_MS);
-    expect(scene.events.filter((event) => event.kind === 'notice').map(({ name }) => name)).toContain(
-      'snapshot-withdrawn',
-    );
+    expect(noticesOf(scene)).toContain('snapshot-withdrawn');
     const tables = scene.store.keys().filter((key) => /\/data\/.*-\d{6}$/.test(key));
     expect([tables.length, await lacking(scene), await offered(scene)]).toEqual([2, [], ['0_0']]);
+  });
+
+  describe('goes on offering what it cannot capture now', () => {
+    const exactlyOnce = { processingGuarantee: 'exactly_once_v2' } as const;
+
+    /**
+     * The machine stands still for hours while it sends what an open transaction wrote; the old tables are merged into that.
+     * `meanwhile` happens before it withdraws its snapshot.
+     */
+    async function freeze(scene: AgentScenario, meanwhile: () => Promise<unknown> = async () => {}): Promise<void> {
+      const { store } = scene;
+      const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+      const watched: ObjectStore = {
+        put: (key, body, options) => store.put(key, body, options),
+        get: (key, options) => store.get(key, options),
+        head: (key, options) => store.head(key, options),
+        list: (prefix, options) => store.list(prefix, options),
+        delete: async (key, options) => {
+          if (key.includes('/snapshots/')) await meanwhile();
+          await store.delete(key, options);
+        },
+      };
+      scene.start({ settings: exactlyOnce, stallTimeoutMs: 9 * HOUR_MS, store: watched });
+      await scene.untilRounds(1);
+      store.script({ operation: 'put', key: /\/data\//, kind: 'delay', ms: 7 * HOUR_MS });
+      database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }], remove: [7] });
+      scene.hint('0_0');
+      await scene.until('the next snapshot', () => scene.rounds.length > 1, MINUTE_MS);
+      expect(noticesOf(scene)).toContain('snapshot-withdrawn');
+    }
+
+    test('as its own snapshot before still names it', async () => {
+      await using scene = await AgentScenario.open();
+      await freeze(scene);
+      expect([documentKeys(scene).length, await offered(scene), await lacking(scene)]).toEqual([2, ['0_0'], []]);
+      await scene.kill();
+      await scene.disk.loseDisk();
+      const { store, clock } = scene;
+      const { tasks } = await scene.disk.restore({ store, clock, guarantee: 'exactly_once_v2' });
+      expect(tasks.map(({ task, decision }) => [task, decision])).toEqual([['0_0', 'warm']]);
+    });
+
+    test('as another snapshot that it leans on still names it', async () => {
+      await using scene = await AgentScenario.open();
+      const runOnce = async (instance: string): Promise<void> => {
+        scene.lock = 'running';
+        scene.start({ settings: { ...exactlyOnce, instance } });
+        await scene.until('its snapshot', () => documentKeys(scene).some((key) => key.includes(instance)));
+        scene.lock = 'stopped';
+        await scene.end();
+        await scene.disk.loseDisk();
+      };
+      await scene.disk.plantTask('0_1', [{ number: 7 }]);
+      await runOnce('pod-1');
+      await scene.disk.plantTask('0_0', [{ number: 7 }]);
+      await runOnce('pod-2');
+      const { store, clock } = scene;
+      await scene.disk.restore({ store, clock, guarantee: 'exactly_once_v2', selection: { kind: 'all' } });
+      await rm(join(scene.disk.applicationDirectory, '0_0/.checkpoint'));
+      await rm(join(scene.disk.applicationDirectory, '0_1/.checkpoint'));
+      scene.lock = 'running';
+      scene.start({ settings: exactlyOnce });
+      await scene.until('the epoch', () => scene.status.epoch !== undefined);
+      for (const key of documentKeys(scene)) if (key.includes('pod-1')) await store.delete(key, { signal });
+      await scene.until('its snapshot', () => scene.status.snapshot !== undefined);
+      expect(noticesOf(scene)).toContain('snapshot-withdrawn');
+      expect([await offered(scene), await lacking(scene)]).toEqual([['0_0'], []]);
+    });
+
+    test('but not what was found missing meanwhile', async () => {
+      await using scene = await AgentScenario.open();
+      await freeze(scene, async () => {
+        await loseTables(scene);
+        expect((await prune(scene)).length).toBeGreaterThan(0);
+      });
+      expect(await offered(scene)).toEqual([]);
+    });
+
+    test('nor what was forgotten meanwhile', async () => {
+      await using scene = await AgentScenario.open();
+      await freeze(scene, () => forget(scene));
+      expect(await offered(scene)).toEqual([]);
+    });
+
+    test('nor what a collection took together with that snapshot', async () => {
+      await using scene = await AgentScenario.open();
+      await freeze(scene, () => loseAll(scene));
+      expect([documentKeys(scene).length, await offered(scene), await lacking(scene)]).toEqual([1, [], []]);
+    });
   });
 });
 

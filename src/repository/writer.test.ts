@@ -6,7 +6,7 @@ import { SimulatedStore } from '../../test/support/simulated-store.ts';
 import { isFailure } from '../base/failure.ts';
 import { bytesBody } from '../storage/object-store.ts';
 import type { Entry, StoredFile } from './document.ts';
-import { parseEpoch } from './keys.ts';
+import { formatSnapshotName, parseEpoch, type SnapshotName } from './keys.ts';
 import { decodeRecord } from './record.ts';
 import {
   listRepository,
@@ -234,6 +234,54 @@ describe('publishing', () => {
     world.clock.jump(3_600_000);
     await writer.amendRecord({}, { signal });
     expect(writer.toStoreTimeMs(world.clock.nowMs())).toBe(world.store.clock.nowMs());
+  });
+});
+
+describe('a snapshot that is withdrawn (G2)', () => {
+  const KEEP_WITHIN_MS = 3_600_000;
+
+  /** `passedMs` after something was sent for it. */
+  async function publishAfter(
+    { store, clock }: World,
+    writer: RepositoryWriter,
+    { passedMs, documents = [] }: { readonly passedMs: number; readonly documents?: readonly SnapshotName[] },
+  ): Promise<SnapshotName> {
+    await clock.advance(passedMs);
+    await store.clock.sleep(passedMs, signal); // Passes at once.
+    const attempt = writer.nextAttempt();
+    const contents = { entries: [await send(store, attempt, 20n)], ahead: [], seen: new Map() };
+    const leaning = { documents, sentSinceMs: store.clock.nowMs() - passedMs };
+    await writer.publish(attempt, contents, { signal, leaning });
+    return attempt.name;
+  }
+
+  test('tells which of the documents that it leans on are gone', async () => {
+    const world = await openWorld();
+    const there = await publishAfter(world, await world.open({ instance: 'orders-1' }), { passedMs: 0 });
+    const gone = [1, 2].map((n) => ({ epoch: '1750000000000-orders-2-aaaa', n }));
+    const writer = await world.open();
+    expect(writer.gone).toBeUndefined();
+    const published = publishAfter(world, writer, { passedMs: 0, documents: [...gone, there] });
+    await expect(published).rejects.toSatisfy((error) => isFailure(error, 'moved'));
+    expect(writer.gone).toEqual(new Set(gone.map(formatSnapshotName)));
+    await publishAfter(world, writer, { passedMs: 0, documents: [there] });
+    expect(writer.gone).toBeUndefined();
+  });
+
+  test('over what was sent too long ago still leans on the one before, for as long as that is there', async () => {
+    const world = await openWorld();
+    const { store, repository } = world;
+    const writer = await world.open({ keepWithinMs: KEEP_WITHIN_MS });
+    const before = await publishAfter(world, writer, { passedMs: 0 });
+    await expect(publishAfter(world, writer, { passedMs: KEEP_WITHIN_MS + 1 })).rejects.toSatisfy((error) =>
+      isFailure(error, 'moved'),
+    );
+    expect(writer.gone).toEqual(new Set());
+    expect(await offeredOffset(world)).toBe(20n);
+    await store.delete(repository.keys.snapshot(before), { signal });
+    await expect(publishAfter(world, writer, { passedMs: 0 })).rejects.toSatisfy((error) => isFailure(error, 'moved'));
+    expect(writer.gone).toEqual(new Set([formatSnapshotName(before)]));
+    await publishAfter(world, writer, { passedMs: 0 });
   });
 });
 

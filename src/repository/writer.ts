@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../base/clock.ts';
 import { Budget } from '../base/concurrency.ts';
 import { Failure, isFailure, messageOf } from '../base/failure.ts';
-import { bytesBody, type ObjectStore, type StoreOptions } from '../storage/object-store.ts';
+import { bytesBody, type StoreOptions } from '../storage/object-store.ts';
 import type { Guarantee } from '../streams/quality.ts';
 import { type ClockSample, type ClockSighting, mayBeOlderByMs, noteClock, sampleClock } from './clocks.ts';
 import { encodeDocument, type SnapshotDocument } from './document.ts';
@@ -123,7 +123,7 @@ export class RepositoryWriter {
   #putMs: number | undefined;
   /** The newest one, since when it is known to be there. */
   #held: { readonly name: SnapshotName; readonly sinceMs: number } | undefined;
-  #hasLostHold = false;
+  #gone: ReadonlySet<string> | undefined;
   /** What to add to our clock for the store's. */
   #storeAheadMs = 0;
   /** The same of the steady one, which nobody sets. */
@@ -143,9 +143,12 @@ export class RepositoryWriter {
     return this.#record;
   }
 
-  /** The last attempt was withdrawn: what it leaned on may be gone. */
-  get hasLostHold(): boolean {
-    return this.#hasLostHold;
+  /**
+   * Where the last attempt was withdrawn (G2): the documents that it leaned on and that are gone, by name. None is where what
+   * was sent for it was not named in time.
+   */
+  get gone(): ReadonlySet<string> | undefined {
+    return this.#gone;
   }
 
   /** When a document of this epoch was last put, by the store's clock. */
@@ -199,7 +202,7 @@ export class RepositoryWriter {
   /** The next try; the one before it can no longer be published. */
   nextAttempt(): Attempt {
     const { keys } = this.#repository;
-    this.#hasLostHold = false;
+    this.#gone = undefined;
     const name = { epoch: this.#record.epoch, n: ++this.#attempts };
     let given = 0;
     this.#current = {
@@ -217,7 +220,7 @@ export class RepositoryWriter {
    * is only noticed: readers go by documents, and the next renewal brings it.
    *
    * Where so much time went by that what it leans on may have been removed, it looks, and withdraws the document if that
-   * is so: Failure `moved`. Then nothing that was known to lie in the store may be leaned on any more.
+   * is so: Failure `moved`. Then only what documents name that are not `gone` may be leaned on any more.
    */
   async publish(
     attempt: Attempt,
@@ -263,17 +266,16 @@ export class RepositoryWriter {
     const { store, keys, notice } = this.#repository;
     const held = this.#held;
     const own = held !== undefined && storeTimeMs - held.sinceMs > keepWithinMs / 2 ? [held.name] : [];
-    const gone = await firstMissing(
-      store,
-      [...documents, ...own].map((one) => keys.snapshot(one)),
-      signal,
-    );
+    const gone = await findMissing(this.#repository, [...documents, ...own], signal);
     const isTooLate = storeTimeMs - sentSinceMs > keepWithinMs;
-    if (gone === undefined && !isTooLate) return;
-    this.#hasLostHold = true;
-    this.#held = undefined;
+    const [first] = gone;
+    if (first === undefined && !isTooLate) return;
+    this.#gone = new Set(gone.map(formatSnapshotName));
+    if (held !== undefined && this.#gone.has(formatSnapshotName(held.name))) this.#held = undefined;
     const why =
-      gone === undefined ? 'what was sent for it was not named for longer than --keep-within' : `${gone} is gone`;
+      first === undefined
+        ? 'what was sent for it was not named for longer than --keep-within'
+        : `${keys.snapshot(first)} is gone`;
     const facts = { snapshot: formatSnapshotName(name), problem: why };
     notice(
       'snapshot-withdrawn',
@@ -301,11 +303,12 @@ export class RepositoryWriter {
   }
 }
 
-async function firstMissing(
-  store: ObjectStore,
-  keys: readonly string[],
+async function findMissing(
+  { store, keys }: Repository,
+  names: readonly SnapshotName[],
   signal: AbortSignal,
-): Promise<string | undefined> {
-  for (const key of keys) if (!(await exists(store, key, { signal }))) return key;
-  return undefined;
+): Promise<readonly SnapshotName[]> {
+  const missing: SnapshotName[] = [];
+  for (const name of names) if (!(await exists(store, keys.snapshot(name), { signal }))) missing.push(name);
+  return missing;
 }
