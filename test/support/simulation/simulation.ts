@@ -733,7 +733,8 @@ class Simulation {
     const lives = this.#lives;
     for (const pod of this.#pods) this.#stopPod(pod, HOUR_MS);
     for (const stray of this.#strays) stray.stopping.abort(new Error('ended by SIGTERM'));
-    const ended = await this.#rest(10 * MINUTE_MS, { parts: 100, isOver: () => this.#lives.length === 0 });
+    // Fifty looks at what was half deleted, of at most six seconds each here: that twice, and the last snapshot.
+    const ended = await this.#rest(20 * MINUTE_MS, { parts: 200, isOver: () => this.#lives.length === 0 });
     if (ended !== undefined) return ended;
     for (const { process, describe } of lives) this.#note(`${process.name}: ${describe?.()}`);
     if (this.#lives.length > 0)
