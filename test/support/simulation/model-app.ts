@@ -200,9 +200,11 @@ class ModelTask {
     }
   }
 
-  /** To the end of what is committed; then an active one works. */
+  /** To the end of what is committed, also where the log has forgotten what came last; then an active one works. */
   catchUp(): void {
     while (this.#isBehind) this.#replay(Number.POSITIVE_INFINITY);
+    for (const { store, lastCommitted } of this.#changelogs)
+      if (lastCommitted > (this.#applied.get(store) ?? -1)) this.#applied.set(store, lastCommitted);
     this.#finishReplay();
   }
 

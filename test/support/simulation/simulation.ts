@@ -85,6 +85,9 @@ const TASKS = { 1: 5, 2: 3, 3: 2 };
 /** Into how many turns of everybody a stretch of time is cut, and how often. */
 const TURNS = { 1: 6, 2: 3, 3: 1 };
 
+/** How slow everybody is while hours go by, and how often: who turns every second turns every half an hour, or a few times a day. */
+const SLOTHS = { 2_000: 1, 20_000: 3 };
+
 /** Until all has converged, with something to capture before each: writers look around every quarter of an hour. */
 const RESTS_MINUTES = [1, 1, 1, 1, 1, 2, 3, 5, 5];
 
@@ -224,7 +227,7 @@ class Simulation {
         return this.#pass(chance.durationMs(MINUTE_MS, 12 * MINUTE_MS));
       case 'hours-pass':
         for (const { app } of this.#pods) app?.catchUp();
-        return this.#pass(chance.durationMs(HOUR_MS, 30 * HOUR_MS));
+        return this.#pass(chance.durationMs(HOUR_MS, 30 * HOUR_MS), Number(chance.weighted(SLOTHS)));
       case 'start-pod':
         if (this.#pods.length < PODS_MAX && !this.#isResetting) this.#startPod();
         return;
@@ -282,8 +285,8 @@ class Simulation {
   }
 
   /** Lets time go by, in as few turns as that length is worth. */
-  async #pass(ms: number): Promise<void> {
-    await this.#clock.advance(ms, ms <= SECOND_MS ? 1 : ms / Number(this.#chance.weighted(TURNS)));
+  async #pass(ms: number, sloth?: number): Promise<void> {
+    await this.#clock.advance(ms, ms <= SECOND_MS ? 1 : ms / Number(this.#chance.weighted(TURNS)), sloth);
   }
 
   #drawWeather(): Weather {

@@ -5,6 +5,9 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
+/** Who wants to sleep for a second wakes up within half an hour, whatever the grain: a request that is slow is no night. */
+const SLOTH = 2000;
+
 /** Whoever is awake goes on until all wait for the clock, or for somebody who does: everything is in memory. */
 function settle(): Promise<void> {
   return new Promise((resolve) => {
@@ -21,6 +24,7 @@ export class WorldClock {
   static readonly BEGIN_MS = 1_790_000_000_000;
   #steadyMs = 0;
   #grainMs = 1;
+  #sloth = SLOTH;
   /** By the time of waking, then as they lay down. */
   #sleepers: Sleeper[] = [];
 
@@ -35,7 +39,7 @@ export class WorldClock {
 
   /** Calls `wake` after `ms` or somewhat later; returns what takes it back. */
   wakeAfter(ms: number, wake: () => void): () => void {
-    const grainMs = Math.min(this.#grainMs, Math.max(1, ms * 2000));
+    const grainMs = Math.min(this.#grainMs, Math.max(1, ms * this.#sloth));
     const wakeAtMs = Math.ceil((this.#steadyMs + Math.max(0, ms)) / grainMs) * grainMs;
     const dueMs = this.#steadyMs + Math.max(0, ms);
     const sleeper: Sleeper = { dueMs, wakeAtMs, wake };
@@ -54,10 +58,11 @@ export class WorldClock {
     this.#sleepers = inTime.sort((left, right) => left.wakeAtMs - right.wakeAtMs);
   }
 
-  /** Lets time go by; each sleeper on the way goes on before the next one does. */
-  async advance(ms: number, grainMs = 1): Promise<void> {
+  /** Lets time go by; each sleeper on the way goes on before the next one does, and oversleeps by so many times its sleep at most. */
+  async advance(ms: number, grainMs = 1, sloth = SLOTH): Promise<void> {
     const endMs = this.#steadyMs + ms;
     this.#grainMs = Math.max(1, grainMs);
+    this.#sloth = sloth;
     await settle();
     for (let next = this.#sleepers[0]; next !== undefined && next.wakeAtMs <= endMs; next = this.#sleepers[0]) {
       this.#sleepers.shift();
@@ -67,5 +72,6 @@ export class WorldClock {
     }
     this.#steadyMs = endMs;
     this.#grainMs = 1;
+    this.#sloth = SLOTH;
   }
 }
