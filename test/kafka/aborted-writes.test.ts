@@ -177,14 +177,17 @@ describe.for(['3.9.2'])('Kafka Streams %s, exactly_once_v2', (version) => {
       await app.feed(FIRST, LATER);
       await vi.waitUntil(async () => (await changelogEnd(app)) > written + FLUSHED_RECORDS, PATIENCE);
       // Not for want of a checkpoint: that is away for a moment while a task is opened.
-      for (const task of BUSY) await untilRefused(sidecar, task, /^tables are newer than .checkpoint/);
+      for (const task of BUSY)
+        await untilRefused(sidecar, task, {
+          reason: 'exactly_once_running',
+          message: 'tables are newer than .checkpoint',
+        });
       await application.kill();
     }
     {
       await using application = await app.start({ isCalm: true, streams: PATIENT });
       await application.caughtUp(LATER, LOAD);
-      for (const task of BUSY)
-        await untilRefused(sidecar, task, /^the application was started over tables that no checkpoint covered/);
+      for (const task of BUSY) await untilRefused(sidecar, task, { reason: 'unclean_restart' });
       await application.close();
     }
     expect(await sidecar.end(), sidecar.transcript).toBe(0);
@@ -197,10 +200,16 @@ describe.for(['3.9.2'])('Kafka Streams %s, exactly_once_v2', (version) => {
   });
 });
 
-async function untilRefused(sidecar: Sidecar, name: string, why: RegExp): Promise<void> {
-  await sidecar.until(`${name} is refused: ${why.source}`, async () => {
+/** With a message that begins so. */
+async function untilRefused(
+  sidecar: Sidecar,
+  name: string,
+  { reason, message: beginning = '' }: { readonly reason: string; readonly message?: string },
+): Promise<void> {
+  await sidecar.until(`${name} is refused: ${reason} ${beginning}`, async () => {
     const { tasks } = await sidecar.status();
-    return tasks.find(({ task, message }) => task === name && why.test(message ?? ''));
+    const task = tasks.find((one) => one.task === name);
+    return task?.reason === reason && task.message?.startsWith(beginning);
   });
 }
 
