@@ -9,7 +9,7 @@ import { simulate } from './support/simulation/simulation.ts';
 
 const STEPS = 500;
 const SEEDS = 200;
-/** Of what is open (docs/decisions/0028-the-simulation.md), by the seeds that meet it: they may find that, and nothing else. */
+/** Of what is open (docs/decisions/0028-the-simulation.md), by the seeds that meet it: they may find what this breaks. */
 const OPEN: ReadonlyMap<number, string> = new Map([
   [14, 'what is offered is true'],
   [110, 'what is offered is true'],
