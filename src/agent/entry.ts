@@ -2,7 +2,6 @@ import type { Entry, StoredFile } from '../repository/document.ts';
 import { readRocksDbVersion } from '../rocksdb/options-file.ts';
 import { positionOf, statusOf } from '../streams/family-offsets.ts';
 import { offsetsOf, ownOf } from '../streams/offsets.ts';
-import { stateTimeMs } from '../streams/quality.ts';
 import type { StoredContent } from './known-tables.ts';
 import type { LookedAt } from './looks.ts';
 import { travelling } from './task-snapshot.ts';
@@ -52,9 +51,8 @@ export function makeEntry(look: LookedAt, contents: ReadonlyMap<string, StoredCo
   return { ...factsOf(look, origin), files: look.capture.files.map(({ path }) => place(path)), stores };
 }
 
-function factsOf({ capture, quality, olderByMs }: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
-  const writtenMs = stateTimeMs(capture.sight);
-  if (writtenMs === undefined) throw new Error(`bug: ${capture.task} is valid without offsets`);
+function factsOf(look: LookedAt, origin: EntryOrigin): Omit<Entry, 'files' | 'stores'> {
+  const { capture, quality, stateTimeMs, olderByMs } = look;
   const { layout, offsets } = offsetsOf(capture.sight);
   return {
     task: capture.task,
@@ -62,7 +60,7 @@ function factsOf({ capture, quality, olderByMs }: LookedAt, origin: EntryOrigin)
     layout,
     // Not later than the capture, nor than now (A5), whatever a clock that ran or was set ahead has stamped: it would never grow old.
     stateTimeMs: Math.floor(
-      Math.min(origin.toStoreTimeMs(Math.min(writtenMs - olderByMs, capture.capturedAtMs)), origin.storeTimeMs()),
+      Math.min(origin.toStoreTimeMs(Math.min(stateTimeMs - olderByMs, capture.capturedAtMs)), origin.storeTimeMs()),
     ),
     capturedAtMs: Math.floor(origin.toStoreTimeMs(capture.capturedAtMs)),
     capturedBy: origin.capturedBy,

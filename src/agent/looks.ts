@@ -7,6 +7,7 @@ import { type Capture, type CaptureOutcome, captureTask } from '../capture/captu
 import { ManifestTails } from '../capture/manifest-tail.ts';
 import type { IsKnown } from '../capture/pinned-database.ts';
 import type { Emit } from '../events/event.ts';
+import { hasProgressed } from '../repository/best.ts';
 import { findInstalledQuality, isAbout, type Recollection, recallSeen, recallTask } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
 import type { RestoreReport } from '../repository/restore-result.ts';
@@ -16,14 +17,15 @@ import {
   type Guarantee,
   type Judgement,
   judge,
+  type OffsetsSince,
   type Quality,
-  stateTimeMs,
   type TaskMemory,
   type TaskSight,
   verdictUnder,
 } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, listTask } from '../streams/state-directory.ts';
+import { offsetsWrittenMs, stateTimeMs } from '../streams/state-time.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { withoutForeignStores } from './foreign-stores.ts';
 import { findRegression } from './progress.ts';
@@ -43,7 +45,9 @@ export interface LookedAt {
   readonly capture: Capture;
   readonly judgement: Judgement;
   readonly quality: Quality;
-  /** By how much what tells its state time may be older than it is by today's clock (A5). */
+  /** When its offsets were first on disk, by our clock (A1). */
+  readonly stateTimeMs: number;
+  /** By how much that may be older than it is by today's clock (A5). */
   readonly olderByMs: number;
 }
 
@@ -145,6 +149,14 @@ export class Looks implements AsyncDisposable {
     this.#memories.set(task, { ...memory, topicIds: new Map([...topicIds, ...(memory.topicIds ?? [])]) });
   }
 
+  /** Which offsets a directory has that is valid, and since when by the clock of the store; rewritten they are as old (A2). */
+  noteOffsetsSince(task: string, { offsets, stateTimeMs }: OffsetsSince): void {
+    const memory = this.#memories.get(task);
+    if (memory === undefined) return;
+    if (memory.offsetsSince !== undefined && !hasProgressed({ offsets }, memory.offsetsSince)) return;
+    this.#memories.set(task, { ...memory, offsetsSince: { offsets, stateTimeMs } });
+  }
+
   /** Directories that an exactly-once application went on in over uncovered tables (Q6), also those that earlier lives saw. */
   get taints(): readonly Taint[] {
     const { taints: noted = [] } = this.#recollection;
@@ -180,14 +192,17 @@ export class Looks implements AsyncDisposable {
     );
     const capture = withoutForeignStores(outcome.capture, this.#recollection.report);
     const sinceMs = this.#sight(task, capture.sight.checkpoint, startedMs);
-    const writtenMs = stateTimeMs(capture.sight);
-    const olderByMs = writtenMs === undefined ? 0 : (this.#recollection.mayBeOlderByMs?.(writtenMs, sinceMs) ?? 0);
-    const judgement = this.#judge(capture.sight, olderByMs > 0 || this.#clockWatch.steppedBackSince(sinceMs));
+    const offsetsMs = offsetsWrittenMs(capture.sight) ?? 0;
+    const isOlder = this.#olderByMs(offsetsMs, sinceMs) > 0;
+    const judgement = this.#judge(capture.sight, isOlder || this.#clockWatch.steppedBackSince(sinceMs));
     this.#noteStanding(capture);
     this.#memories.set(task, judgement.memory);
     const verdict = verdictUnder(guarantee, judgement);
     if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
-    return { kind: 'looked', look: { capture, judgement, quality: verdict.quality, olderByMs } };
+    const stateMs = stateTimeMs(capture.sight, judgement.memory) ?? 0;
+    const olderByMs = this.#olderByMs(stateMs, stateMs === offsetsMs ? sinceMs : Number.NEGATIVE_INFINITY);
+    const look = { capture, judgement, quality: verdict.quality, stateTimeMs: stateMs, olderByMs };
+    return { kind: 'looked', look };
   }
 
   /** Reads no file, and opens none; undefined where the task is gone, or being deleted. */
@@ -250,6 +265,10 @@ export class Looks implements AsyncDisposable {
     return [newest.name, (await files.stat(join(database, newest.name)))?.sizeBytes];
   }
 
+  #olderByMs(wallMs: number, sinceMs: number): number {
+    return this.#recollection.mayBeOlderByMs?.(wallMs, sinceMs) ?? 0;
+  }
+
   #judge(sight: TaskSight, clockSteppedBack: boolean): Judgement {
     const known = this.#memories.get(sight.task);
     return judge(sight, {
@@ -282,7 +301,8 @@ export class Looks implements AsyncDisposable {
     const before = isKnown ? known.offsets : (this.#recollection.standingOf?.(sight) ?? new Map<string, bigint>());
     const now = offsetsOf(capture.sight).offsets;
     const why = findRegression(before, now);
-    if (why !== undefined) this.#noteRegression(task, { why, stateTimeMs: stateTimeMs(sight) ?? capture.capturedAtMs });
+    if (why !== undefined)
+      this.#noteRegression(task, { why, stateTimeMs: offsetsWrittenMs(sight) ?? capture.capturedAtMs });
     // What has no offset for now goes on to stand where it did.
     this.#standings.set(task, { ...sight.facts, offsets: new Map([...before, ...now]) });
   }

@@ -237,7 +237,7 @@ describe('storage that is away', () => {
     expect(scene.status.tasks.map(({ state }) => state)).toEqual(Array.from({ length: 5 }, () => 'restorable'));
   });
 
-  test('a clock that is set back meanwhile is noticed: no stamp of before makes anything clean (Q5)', async () => {
+  test('a clock that is set back meanwhile is noticed: no stamp of before proves anything (Q5)', async () => {
     await using scene = await AgentScenario.open(CLOSED);
     scene.store.script({ kind: 'fail-before', times: Infinity });
     scene.start();
@@ -249,7 +249,12 @@ describe('storage that is away', () => {
     scene.store.heal();
     await scene.untilRounds(1);
     const [document] = await scene.documents();
-    expect(new Set(document?.entries.map(({ quality }) => quality))).toEqual(new Set(['live']));
+    expect([...(document?.seen.keys() ?? [])]).toContain('0_0');
+    expect(document?.entries).toEqual([]);
+    await scene.disk.moveOffsets('0_0', 5);
+    await scene.untilRounds(2);
+    const offered = (await scene.documents()).at(-1)?.entries.map(({ task, quality }) => [task, quality]);
+    expect(offered).toEqual([['0_0', 'clean']]);
   });
 
   test('a request meanwhile fails with the reason', async () => {

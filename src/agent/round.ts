@@ -192,8 +192,14 @@ export class Round {
   /** What would be stored of a task after this look, without its files where that is news. */
   #next(task: string, look: LookedAt): Entry {
     const previous = this.#previousOf(task);
-    const sketch = sketchEntry(look, this.#origin);
+    const sketch = this.#keepSince(task, sketchEntry(look, this.#origin));
+    this.#parts.looks.noteOffsetsSince(task, sketch);
     return previous === undefined ? sketch : this.#choose(previous, sketch, look);
+  }
+
+  #keepSince(task: string, captured: Entry): Entry {
+    const known = this.#parts.looks.memories.get(task)?.offsetsSince;
+    return known === undefined ? captured : keepStateTime(captured, known);
   }
 
   /** What was stored of it; not where that is of another history than what stands there now. */
@@ -226,8 +232,8 @@ export class Round {
       const previous = this.#previousOf(task);
       const installed = this.#parts.legacy.report?.installed.find((one) => one.task === task);
       const made = { ...makeEntry(taken, contents, this.#origin), topicIds: this.#brokers.topicIdsOf(task) };
-      // A2: also where the document that was installed from is gone by now.
-      const captured = installed === undefined ? made : keepStateTime(made, installed);
+      // A2: also where the document that was installed from is gone by now, or the entry that was too old.
+      const captured = this.#keepSince(task, installed === undefined ? made : keepStateTime(made, installed));
       const entry = previous === undefined ? captured : this.#choose(previous, captured, taken);
       // Seen before the upload it was progress; what was captured after it may be none any more.
       if (entry === previous) {

@@ -1,4 +1,4 @@
-import { rm, stat, utimes } from 'node:fs/promises';
+import { cp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
@@ -130,6 +130,26 @@ describe('what is forgotten while the application runs', () => {
     await scene.untilRounds(2);
     expect(await offered(scene)).toEqual([]);
     expect(scene.taskStatus('0_0')?.entry).toBeUndefined();
+  });
+
+  test('does not come back by a copy of its directory, in which everything is young', async () => {
+    await using scene = await AgentScenario.open();
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start();
+    await scene.untilRounds(1);
+    await scene.pass(MINUTE_MS);
+    await forget(scene);
+    const directory = join(scene.disk.applicationDirectory, '0_0');
+    await cp(directory, `${directory}.copy`, { recursive: true });
+    await rm(directory, { recursive: true });
+    await rename(`${directory}.copy`, directory);
+    const afterwards = new Date(scene.clock.nowMs() + 1000);
+    for (const name of await readdir(directory, { recursive: true }))
+      await utimes(join(directory, name), afterwards, afterwards);
+    await scene.pass(2000);
+    scene.hint('0_0');
+    await scene.untilRounds(2);
+    expect(await offered(scene)).toEqual([]);
   });
 
   test('is not captured from a volume that wakes up with it', async () => {

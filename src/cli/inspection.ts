@@ -10,9 +10,10 @@ import type { RestoreReport } from '../repository/restore-result.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import { type FamilyOffsets, positionOf, statusOf } from '../streams/family-offsets.ts';
 import { type Layout, offsetsOf, ownOf } from '../streams/offsets.ts';
-import { type Judgement, judge, type Quality, stateTimeMs, type TaskSight, type Verdict } from '../streams/quality.ts';
+import { type Judgement, judge, type Quality, type TaskSight, type Verdict } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { assertSupportedApplication, listApplications, listTasks } from '../streams/state-directory.ts';
+import { stateTimeMs } from '../streams/state-time.ts';
 
 /** What lies in a state directory. */
 export interface Inspection {
@@ -171,7 +172,7 @@ function describeTask({ task, sight, stores }: Capture, judgement: Judgement): I
     layout,
     quality: { at_least_once: qualityOf(atLeastOnce), exactly_once_v2: qualityOf(exactlyOnce) },
     why: whyOf(atLeastOnce) ?? whyOf(exactlyOnce) ?? (leftOut.length > 0 ? withoutOffset : undefined),
-    stateTimeMs: stateTimeMs(sight),
+    stateTimeMs: stateTimeMs(sight, judgement.memory),
     // Kafka Streams takes a .checkpoint that it finds for newer, and moves it inside.
     offsets: new Map([...offsets, ...(sight.checkpoint?.content.offsets ?? [])]),
     stores: [...stores.map((store) => describeStore(store, sight)), ...custom],

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { plainStore, SAMPLE_TIME_MS, sampleEntry, segmentedStore } from '../../test/support/sample-documents.ts';
 import type { Explanation } from '../streams/reason.ts';
-import { best, chooseCarried, keepStateTime, type Offer, ranked, type Terms, whyNot } from './best.ts';
+import { best, chooseCarried, hasProgressed, keepStateTime, type Offer, ranked, type Terms, whyNot } from './best.ts';
 
 const MINUTE_MS = 60_000;
 const NOW_MS = SAMPLE_TIME_MS;
@@ -300,4 +300,15 @@ test('a capture without progress keeps the older state time, whichever of the tw
   expect(keepStateTime(captured, over(900)).stateTimeMs).toBe(900);
   expect(keepStateTime(captured, over(1100)).stateTimeMs).toBe(1000);
   expect(keepStateTime(captured, over(900, 9n)).stateTimeMs).toBe(1000);
+});
+
+test.each([
+  ['the same', { a: 10n, b: 5n }, false],
+  ['of fewer stores', { a: 10n }, false],
+  ['of fewer stores, one of which moved', { b: 6n }, true],
+  ['thrown back', { a: 10n, b: 4n }, true],
+  ['of another store as well', { a: 10n, b: 5n, c: 0n }, true],
+])('progress, where offsets stood at a:10 and b:5: %s', (_name, offsets, expected) => {
+  const of = (changelogs: Record<string, bigint>) => ({ offsets: new Map(Object.entries(changelogs)) });
+  expect(hasProgressed(of(offsets), of({ a: 10n, b: 5n }))).toBe(expected);
 });

@@ -111,8 +111,13 @@ export function chooseCarried(previous: Entry, captured: Entry, terms: Omit<Term
  * directory rewrite files without any (A2).
  */
 export function keepStateTime(captured: Entry, over: Pick<Offer, 'offsets' | 'stateTimeMs'>): Entry {
-  if (!hasEqualOffsets(captured, over) || over.stateTimeMs >= captured.stateTimeMs) return captured;
+  if (hasProgressed(captured, over) || over.stateTimeMs >= captured.stateTimeMs) return captured;
   return { ...captured, stateTimeMs: over.stateTimeMs };
+}
+
+/** Whether any changelog stands elsewhere than it stood. That some are gone, as with another set of stores, is no progress. */
+export function hasProgressed(one: Pick<Offer, 'offsets'>, over: Pick<Offer, 'offsets'>): boolean {
+  return one.offsets.entries().some(([changelog, offset]) => over.offsets.get(changelog) !== offset);
 }
 
 export function hasEqualOffsets(left: Pick<Offer, 'offsets'>, right: Pick<Offer, 'offsets'>): boolean {

@@ -18,7 +18,7 @@ import {
   time,
   variants,
 } from '../base/json-codec.ts';
-import type { CheckpointWatch, TaskMemory } from '../streams/quality.ts';
+import type { CheckpointWatch, OffsetsSince, TaskMemory } from '../streams/quality.ts';
 import { type Explanation, REASONS, type Reason } from '../streams/reason.ts';
 import { CHECKPOINT_FILE, isStoreName, isTaskName } from '../streams/state-directory.ts';
 import type {
@@ -174,6 +174,8 @@ const taskMemory = object<TaskMemory>({
   ),
   watch: object<CheckpointWatch>({ sinceMs: named('since', time), writes: digits, looksExactlyOnce: flag }),
   topicIds: optional(topicIdMap),
+  undatedNs: named('undated', optional(signedDigits)),
+  offsetsSince: optional(object<OffsetsSince>({ offsets: offsetMap, stateTimeMs: named('stateTime', time) })),
 });
 
 export const documentShape: Codec<SnapshotDocument> = checked(

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
-import { hasEqualOffsets } from '../repository/best.ts';
+import { hasEqualOffsets, hasProgressed } from '../repository/best.ts';
 import type { Layout } from '../repository/document.ts';
 import { type FencedState, stemsFrom } from '../repository/fence.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
@@ -12,13 +12,13 @@ import {
   type Guarantee,
   type Judgement,
   judge,
-  stateTimeMs,
   type TaskSight,
   type Verdict,
   verdictUnder,
 } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
+import { stateTimeMs } from '../streams/state-time.ts';
 import type { LocalTask } from './plan.ts';
 
 /** What lies on the volume already, judged as a capture would judge it. */
@@ -69,7 +69,7 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
   const { sight, task } = capture;
   const { processingGuarantee } = how.settings;
   const judgement = judgeLocally(sight, how);
-  const writtenMs = stateTimeMs(sight);
+  const stateMs = findStateTime(sight, judgement, how);
   const { offsets, unknown } = offsetsOf(sight);
   const { report } = how.recollection;
   const installed = report === undefined ? undefined : findInstalledTask(report, sight);
@@ -83,16 +83,13 @@ function describe(capture: Capture, how: Parameters<typeof lookAtVolume>[1]): Lo
     topicIds: judgement.memory.topicIds,
     unfilled: new Set([...unknown, ...findUnserved(capture, judgement, how.settings.applicationId)]),
     // Not later than now, whatever a clock that ran ahead has stamped.
-    stateTimeMs:
-      writtenMs === undefined
-        ? undefined
-        : Math.min(toStateTimeMs(writtenMs, how), how.tools.clock.nowMs() + how.storeAheadMs),
+    stateTimeMs: stateMs === undefined ? undefined : Math.min(stateMs, how.tools.clock.nowMs() + how.storeAheadMs),
     sizeBytes: sizeOf(capture),
     taint: processingGuarantee === 'at_least_once' ? undefined : findTaint(sight, judgement),
     onTrial,
     quarantine:
       findTooNew(sight, how.settings.layoutMax) ??
-      whyLocallyFenced({ sight, verdict, offsets, installed }, how) ??
+      whyLocallyFenced({ sight, verdict, offsets, stateTimeMs: stateMs, installed }, how) ??
       (isUntouched ? how.whyQuarantined(onTrial) : undefined),
     leftIn: findLayout(sight, report),
   };
@@ -107,23 +104,38 @@ function whyLocallyFenced(
     readonly sight: TaskSight;
     readonly verdict: Verdict;
     readonly offsets: ReadonlyMap<string, bigint>;
+    readonly stateTimeMs: number | undefined;
     readonly installed: InstalledTask | undefined;
   },
   how: Parameters<typeof lookAtVolume>[1],
 ): Explanation | undefined {
   const { settings, whyFenced } = how;
   const { sight, verdict, offsets, installed } = local;
-  const hasProgressed = installed === undefined || !hasEqualOffsets(installed, { offsets });
+  const isBeyond = installed === undefined || hasProgressed({ offsets }, installed);
   const offeredBy = installed === undefined ? '' : parseSnapshotName(installed.snapshot).epoch;
-  const writtenMs = toStateTimeMs(stateTimeMs(sight) ?? Number(sight.facts.mtimeNs / 1_000_000n), how);
+  const writtenMs = local.stateTimeMs ?? toStateTimeMs(Number(sight.facts.mtimeNs / 1_000_000n), how);
   return whyFenced({
     task: sight.task,
     layout: layoutOf(sight),
     quality: verdict.kind === 'valid' ? verdict.quality : undefined,
-    stateTimeMs: hasProgressed ? writtenMs : Math.min(writtenMs, installed.stateTimeMs),
+    stateTimeMs: isBeyond ? writtenMs : Math.min(writtenMs, installed.stateTimeMs),
     isOf: (instance) =>
-      instance === settings.instance || (!hasProgressed && stemsFrom({ ...installed, epoch: offeredBy }, instance)),
+      instance === settings.instance || (!isBeyond && stemsFrom({ ...installed, epoch: offeredBy }, instance)),
   });
+}
+
+/** By the clock of the store; what made no progress since an earlier look is as old as it was then (A2). */
+function findStateTime(
+  sight: TaskSight,
+  { memory }: Judgement,
+  how: Parameters<typeof lookAtVolume>[1],
+): number | undefined {
+  const writtenMs = stateTimeMs(sight, memory);
+  if (writtenMs === undefined) return undefined;
+  const { offsetsSince } = memory;
+  const stateMs = toStateTimeMs(writtenMs, how);
+  if (offsetsSince === undefined || hasProgressed(offsetsOf(sight), offsetsSince)) return stateMs;
+  return Math.min(stateMs, offsetsSince.stateTimeMs);
 }
 
 /** What cannot be made out is as young as its directory. */

@@ -29,10 +29,13 @@ export function isExceeded(sight: TaskSight, memory: TaskMemory | undefined, con
 
 /** Q5: a clock that jumped makes later writes look older. */
 function hasNoFutureStamp(sight: TaskSight, checkpointNs: bigint, nowMs: number): boolean {
-  const latestNs = BigInt(Math.floor(nowMs) + 1) * 1_000_000n;
   const tables = sight.databases.flatMap((database) => database.tables);
   const stamps = [checkpointNs, ...tables.flatMap(({ mtimeNs, birthtimeNs }) => [mtimeNs, birthtimeNs])];
-  return stamps.every((stamp) => stamp <= latestNs);
+  return !stamps.some((stamp) => isFuture(stamp, nowMs));
+}
+
+function isFuture(stampNs: bigint | undefined, nowMs: number): boolean {
+  return stampNs !== undefined && stampNs > BigInt(Math.floor(nowMs) + 1) * 1_000_000n;
 }
 
 /**
@@ -84,4 +87,15 @@ export function isSameCheckpoint(sight: TaskSight, memory: TaskMemory): boolean 
   return (
     sight.checkpoint?.inode === memory.checkpoint?.inode && sight.checkpoint?.mtimeNs === memory.checkpoint?.mtimeNs
   );
+}
+
+/**
+ * Q5: whether the time of the offsets may be compared with other stamps (D2): not where the clock was set back since, or has yet
+ * to come up with it, nor once it has.
+ */
+export function isDated(writtenNs: bigint | undefined, memory: TaskMemory | undefined, context: JudgeContext): boolean {
+  // Q8: what is as it was installed is whole, whatever its stamps say.
+  if (context.installedQuality !== undefined || writtenNs === undefined) return true;
+  const isAhead = isFuture(writtenNs, context.nowMs + SERVER_AHEAD_MS);
+  return memory?.undatedNs !== writtenNs && !context.clockSteppedBack && !isAhead;
 }

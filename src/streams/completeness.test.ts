@@ -54,6 +54,15 @@ describe('D2: a change after the checkpoint that an earlier look explains', () =
     expect(look(changed, { known: rememberOf(changed), nowMs: ms(1_001) })).toBeUndefined();
   });
 
+  test('counts only with an earlier look where stamps tell nothing', () => {
+    const why = {
+      reason: 'changing',
+      message: 'rocksdb changed after the offsets were written; waits until they are written again',
+    };
+    expect(look(TASK, { isDated: false })).toEqual(why);
+    expect(look(TASK, { isDated: false, known: rememberOf(TASK) })).toBeUndefined();
+  });
+
   test('the first segments of a store are new', () => {
     const known = rememberOf(new Map([['win', parentOf('segments', [])]]));
     const changed = new Map([['win', parentOf('segments', ['win.7'], after(1_000))]]);
@@ -107,10 +116,11 @@ function look(
     readonly known?: ReadonlyMap<string, ParentMemory>;
     readonly stateTimeNs?: bigint | undefined;
     readonly nowMs?: number;
+    readonly isDated?: boolean;
   } = {},
 ): ReturnType<typeof findMissing> {
   const { known, ...times } = changes;
-  return findMissing(parents, known, { stateTimeNs: CHECKPOINT_NS, nowMs: ms(60_000), ...times });
+  return findMissing(parents, known, { stateTimeNs: CHECKPOINT_NS, nowMs: ms(60_000), isDated: true, ...times });
 }
 
 function without(parent: string): ReadonlyMap<string, ParentDirectory> {

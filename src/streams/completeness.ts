@@ -18,6 +18,8 @@ export function findMissing(
     /** Of the offsets; undefined where there are none, which is refused for want of them anyhow. */
     readonly stateTimeNs: bigint | undefined;
     readonly nowMs: number;
+    /** Whether stamps tell what came after what (Q5). */
+    readonly isDated: boolean;
   },
 ): Explanation | undefined {
   for (const path of before?.keys() ?? []) {
@@ -27,7 +29,7 @@ export function findMissing(
     const known = before?.get(path);
     const lost = known === undefined ? undefined : findLost(parent, known.children);
     if (lost !== undefined) return { reason: 'being_deleted', message: `${path}/${lost} is gone` };
-    if (times.stateTimeNs === undefined || parent.facts.mtimeNs <= times.stateTimeNs) continue;
+    if (times.stateTimeNs === undefined || (times.isDated && parent.facts.mtimeNs <= times.stateTimeNs)) continue;
     if (known?.mtimeNs === parent.facts.mtimeNs) continue;
     const unexplained = explainChange(path, parent, { known, nowMs: times.nowMs });
     if (unexplained !== undefined) return unexplained;

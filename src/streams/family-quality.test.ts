@@ -11,14 +11,8 @@ import {
   taskSight,
   unwrittenDatabase,
 } from '../../test/support/sights.ts';
-import {
-  type DatabaseSight,
-  type JudgeContext,
-  type Judgement,
-  judge,
-  stateTimeMs,
-  type TaskSight,
-} from './quality.ts';
+import { type DatabaseSight, type JudgeContext, type Judgement, judge, type TaskSight } from './quality.ts';
+import { stateTimeMs } from './state-time.ts';
 
 const CLEAN = ['clean', 'clean'];
 const SEGMENTED = ['segmented', 'segmented'];
@@ -311,14 +305,14 @@ describe('A1: the state time', () => {
       familyDatabase('win/win.3600000', { writtenNs: before(8_000) }),
       familyDatabase('rocksdb/unlogged', { offsets: new Map(), writtenNs: before(90_000) }),
     );
-    expect(stateTimeMs(sight)).toBe(Number(before(9_000) / 1_000_000n));
-    expect(stateTimeMs({ ...sight, checkpoint: checkpointSight(['orders-agg-changelog 3 100']) })).toBe(
-      stateTimeMs(sight),
-    );
+    const withCheckpoint = { ...sight, checkpoint: checkpointSight(['orders-agg-changelog 3 100']) };
+    for (const one of [sight, withCheckpoint])
+      expect(stateTimeMs(one, { offsetsSince: undefined })).toBe(Number(before(9_000) / 1_000_000n));
   });
 
   test('is unknown where nothing was flushed', () => {
-    expect(stateTimeMs(familySight(unwrittenDatabase('rocksdb/agg', before(1))))).toBeUndefined();
+    const unwritten = familySight(unwrittenDatabase('rocksdb/agg', before(1)));
+    expect(stateTimeMs(unwritten, { offsetsSince: undefined })).toBeUndefined();
   });
 });
 

@@ -16,10 +16,10 @@ import {
   type JudgeContext,
   type Judgement,
   judge,
-  stateTimeMs,
   type TaskSight,
   verdictUnder,
 } from './quality.ts';
+import { stateTimeMs } from './state-time.ts';
 
 const CLEAN = ['clean', 'clean'];
 /** Under at-least-once worth something, under exactly-once not. */
@@ -196,31 +196,49 @@ describe('Q4: what was dropped has no stamp', () => {
 
 describe('Q5: a clock that jumped voids the stamps', () => {
   const future = after(120_000);
+  const ofTheFuture = { ...CLOSED, checkpoint: checkpointOf({ mtimeNs: future }) };
+  const CHANGING = ['changing', 'changing'];
 
   test.each([
-    ['the checkpoint is from the future', { ...CLOSED, checkpoint: checkpointOf({ mtimeNs: future }) }, {}],
-    ['a table ended in the future', withTables(tableSight(future, before(1))), {}],
-    ['a table was born in the future', withTables(tableSight(before(1), future)), {}],
-    ['the clock was seen to go back', CLOSED, { clockSteppedBack: true }],
-  ])('%s', (_name, sight, context) => {
-    expect(verdicts(sight, context)).toEqual(LIVE);
+    ['a table ended in the future', withTables(tableSight(future, before(1)))],
+    ['a table was born in the future', withTables(tableSight(before(1), future))],
+  ])('%s', (_name, sight) => {
+    expect(verdicts(sight)).toEqual(LIVE);
+    expect(verdicts(sight, { after: [sight], nowMs: laterMs(180_000), firstMs: laterMs(60_000) })).toEqual(LIVE);
   });
 
   test.each([
-    ['of the checkpoint', { ...CLOSED, checkpoint: checkpointOf({ mtimeNs: future }) }, {}],
-    ['of a table', withTables(tableSight(future, before(1))), {}],
+    ['the checkpoint is from the future', ofTheFuture, {}, LIVE],
+    ['the clock was seen to go back', CLOSED, { clockSteppedBack: true }, CLEAN],
+  ])(
+    '%s: then nothing tells that no store is missing (D2), unless an earlier look does',
+    (_name, sight, context, known) => {
+      expect(verdicts(sight, context)).toEqual(CHANGING);
+      expect(verdicts(sight, { after: [CLOSED], ...context })).toEqual(known);
+    },
+  );
+
+  test('a checkpoint that came after the clock was set back proves nothing of what it is compared with', () => {
+    const rewritten = { ...CLOSED, checkpoint: checkpointOf({ inode: 78n }) };
+    expect(verdicts(rewritten, { after: [FLUSHED] })).toEqual(CLEAN);
+    expect(verdicts(rewritten, { after: [FLUSHED], clockSteppedBack: true })).toEqual(LIVE);
+  });
+
+  test.each([
+    ['of the checkpoint', ofTheFuture, {}],
     ['that went back', CLOSED, { firstSteppedBack: true }],
   ])('also once the clock has come up with it: the stamp %s', (_name, sight, context) => {
-    expect(verdicts(sight, { after: [sight], nowMs: laterMs(180_000), firstMs: laterMs(60_000), ...context })).toEqual(
-      LIVE,
-    );
+    const later = { nowMs: laterMs(180_000), firstMs: laterMs(60_000), ...context };
+    expect(verdicts(sight, { after: [sight], ...later })).toEqual(CHANGING);
+    const rewritten = { ...sight, checkpoint: checkpointOf({ inode: 78n, mtimeNs: after(150_000) }) };
+    expect(verdicts(rewritten, { after: [sight], ...later })).toEqual(CLEAN);
   });
 
   test('a file server whose clock is a moment ahead is forgiven at the next look', () => {
     const atMs = (aheadMs: number): number => Number(CHECKPOINT_NS / 1_000_000n) - aheadMs;
     expect(verdicts(CLOSED, { nowMs: atMs(999) })).toEqual(LIVE);
     expect(verdicts(CLOSED, { after: [CLOSED], firstMs: atMs(999), nowMs: atMs(0) })).toEqual(CLEAN);
-    expect(verdicts(CLOSED, { after: [CLOSED], firstMs: atMs(1_001), nowMs: atMs(0) })).toEqual(LIVE);
+    expect(verdicts(CLOSED, { after: [CLOSED], firstMs: atMs(1_002), nowMs: atMs(0) })).toEqual(CHANGING);
   });
 
   test('a stamp of this very millisecond is no future', () => {
@@ -405,9 +423,30 @@ describe('completeness', () => {
   });
 });
 
-test('A1: the state time is that of the checkpoint, in whole milliseconds', () => {
-  expect(stateTimeMs(CLOSED)).toBe(1_700_000_000_123);
-  expect(stateTimeMs(taskSight({ checkpoint: undefined }))).toBeUndefined();
+describe('A1: the state time', () => {
+  const known = { offsetsSince: { offsets: new Map([['orders-agg-changelog-3', 1n]]), stateTimeMs: 5 } };
+  const first = { offsetsSince: undefined };
+
+  test('is that of the checkpoint, in whole milliseconds', () => {
+    expect(stateTimeMs(CLOSED, known)).toBe(1_700_000_000_123);
+    expect(stateTimeMs(taskSight({ checkpoint: undefined }), known)).toBeUndefined();
+  });
+
+  test('is not later at first sight than the newest table: the checkpoint may have been rewritten without progress', () => {
+    const tables = [
+      tableSight(before(5_000)),
+      tableSight(before(4_000), after(9_000)),
+      tableSight(after(7_000), before(3_000)),
+    ];
+    const sight = taskSight({ databases: [databaseSight('rocksdb/agg', { tables }), databaseSight('win/win.0', OLD)] });
+    expect(stateTimeMs(sight, first)).toBe(Number(before(3_000) / 1_000_000n));
+    expect(stateTimeMs(withTables(tableSight(after(1))), first)).toBe(1_700_000_000_123);
+  });
+
+  test('is that of the checkpoint where there are no tables: nothing of them can come back', () => {
+    const empty = databaseSight('rocksdb/agg', { tables: [] });
+    expect(stateTimeMs(taskSight({ databases: [empty] }), first)).toBe(1_700_000_000_123);
+  });
 });
 
 describe('under auto', () => {

@@ -1,5 +1,5 @@
 import { type FileFacts, isSameDirectory } from '../base/file-access.ts';
-import { isCovered, isExceeded, isSameCheckpoint } from './checkpoint-cover.ts';
+import { isCovered, isDated, isExceeded, isSameCheckpoint } from './checkpoint-cover.ts';
 import type { Checkpoint } from './checkpoint-file.ts';
 import { findMissing, type ParentMemory } from './completeness.ts';
 import type { FamilySight } from './family-offsets.ts';
@@ -66,6 +66,15 @@ export interface TaskMemory {
   readonly watch: CheckpointWatch;
   /** Topic → its id, as brokers told it when this directory was first captured: another one is another history. */
   readonly topicIds?: ReadonlyMap<string, string> | undefined;
+  /** The time of offsets under which stamps were seen to tell nothing (Q5), as D2 needs them to. */
+  readonly undatedNs?: bigint | undefined;
+  /** Where its offsets stood when it was valid last, and since when, by the clock of the store: rewritten they grow no younger (A2). */
+  readonly offsetsSince?: OffsetsSince | undefined;
+}
+
+export interface OffsetsSince {
+  readonly offsets: ReadonlyMap<string, bigint>;
+  readonly stateTimeMs: number;
 }
 
 /** How long a checkpoint, or its absence, has stood still, and what was written meanwhile (Q7). */
@@ -110,11 +119,14 @@ export interface Judgement {
 export function judge(sight: TaskSight, context: JudgeContext): Judgement {
   const { memory: known } = context;
   const memory = known !== undefined && isSameDirectory(known, sight.facts) ? known : undefined;
+  const { writtenNs } = offsetsOf(sight);
+  const undatedNs = isDated(writtenNs, memory, context) ? undefined : writtenNs;
   const missing = findMissing(parentsOf(sight), memory?.parents, {
-    stateTimeNs: offsetsOf(sight).writtenNs,
+    stateTimeNs: writtenNs,
     nowMs: context.nowMs,
+    isDated: undatedNs === undefined,
   });
-  const given = { memory, context, missing };
+  const given = { memory, context, missing, undatedNs };
   return layoutOf(sight) === 'file' ? judgeFile(sight, given) : judgeColumnFamily(sight, given);
 }
 
@@ -124,14 +136,16 @@ interface Given {
   readonly context: JudgeContext;
   /** What is gone from it, or may be (D2, D4). */
   readonly missing: Explanation | undefined;
+  readonly undatedNs: bigint | undefined;
 }
 
-function judgeColumnFamily(sight: TaskSight, { memory, context, missing }: Given): Judgement {
+function judgeColumnFamily(sight: TaskSight, { memory, context, missing, undatedNs }: Given): Judgement {
   const next = remember(sight, memory, {
     // Kafka Streams itself deletes what an exactly-once application was killed over; only an older one left it (Q6).
     passed: true,
     tainted: isTainted(sight, memory),
     isWhole: missing === undefined,
+    undatedNs,
     watch: { sinceMs: memory?.watch.sinceMs ?? context.nowMs, writes: 0n, looksExactlyOnce: false },
   });
   const obstacle = findCustomStore(sight) ?? (missing?.reason === 'being_deleted' ? missing : undefined);
@@ -149,7 +163,7 @@ function judgeColumnFamily(sight: TaskSight, { memory, context, missing }: Given
   };
 }
 
-function judgeFile(sight: TaskSight, { memory, context, missing }: Given): Judgement {
+function judgeFile(sight: TaskSight, { memory, context, missing, undatedNs }: Given): Judgement {
   const { checkpoint } = sight;
   const cover =
     checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), context.applicationId);
@@ -160,6 +174,7 @@ function judgeFile(sight: TaskSight, { memory, context, missing }: Given): Judge
     exceeded: !passed && isExceeded(sight, memory, context),
     tainted: isTainted(sight, memory),
     isWhole: missing === undefined,
+    undatedNs,
     watch: watchCheckpoint(sight, memory, { context, leftOut }),
   });
   const obstacle = findCustomStore(sight) ?? missing;
@@ -208,12 +223,6 @@ function verdictUnderBoth({ atLeastOnce, exactlyOnce }: Pick<Judgement, 'atLeast
   // Another look may grant both, or at-least-once does not either.
   if (atLeastOnce.kind === 'refused' || reason === 'changing') return exactlyOnce;
   return refused('guarantee_unknown', `${message}; it is valid under at_least_once alone`);
-}
-
-/** A1: the moment at which these offsets were first on disk, by the clock of this machine. */
-export function stateTimeMs(sight: TaskSight): number | undefined {
-  const { writtenNs } = offsetsOf(sight);
-  return writtenNs === undefined ? undefined : Number(writtenNs / 1_000_000n);
 }
 
 function judgeAtLeastOnce(context: JudgeContext, look: TaskMemory): Verdict {
@@ -325,7 +334,7 @@ function describeSignature(context: JudgeContext, watch: CheckpointWatch): strin
 function remember(
   sight: TaskSight,
   memory: TaskMemory | undefined,
-  look: Pick<TaskMemory, 'passed' | 'exceeded' | 'tainted' | 'watch'> & { readonly isWhole: boolean },
+  look: Pick<TaskMemory, 'passed' | 'exceeded' | 'tainted' | 'watch' | 'undatedNs'> & { readonly isWhole: boolean },
 ): TaskMemory {
   const { device, inode, birthtimeNs } = sight.facts;
   const { checkpoint } = sight;
@@ -346,6 +355,8 @@ function remember(
     parents: look.isWhole ? parents : (memory?.parents ?? new Map()),
     watch: look.watch,
     topicIds: memory?.topicIds,
+    undatedNs: look.undatedNs,
+    offsetsSince: memory?.offsetsSince,
   };
 }
 

@@ -8,6 +8,7 @@ const PINNED = {
 };
 const MISSING = { file: 'src/streams/completeness.ts', tests: ['src/streams/completeness.test.ts'] };
 const JUDGE = { file: 'src/streams/quality.ts', tests: ['src/streams/quality.test.ts'] };
+const DATED = { file: 'src/streams/checkpoint-cover.ts', tests: ['src/streams/quality.test.ts'] };
 const INSTALL = { file: 'src/restore/install.ts', tests: ['src/restore/install.test.ts'] };
 
 const READ_OFFSETS = `  const offsets = await readOffsetFiles(listing, tools.files);
@@ -218,8 +219,36 @@ export const COMPLETENESS: readonly Mutation[] = [
     rule: 'D2',
     without: 'the state time: every parent counts as changed',
     ...MISSING,
-    from: 'times.stateTimeNs === undefined || parent.facts.mtimeNs <= times.stateTimeNs',
+    from: 'times.stateTimeNs === undefined || (times.isDated && parent.facts.mtimeNs <= times.stateTimeNs)',
     to: 'times.stateTimeNs === undefined',
+  },
+  {
+    rule: 'D2',
+    without: 'distrust of stamps that tell nothing',
+    ...MISSING,
+    from: 'times.isDated && ',
+    to: '',
+  },
+  {
+    rule: 'D2',
+    without: 'distrust of a checkpoint from the future',
+    ...DATED,
+    from: ' && !context.clockSteppedBack && !isAhead;',
+    to: ' && !context.clockSteppedBack && isAhead !== undefined;',
+  },
+  {
+    rule: 'D2',
+    without: 'distrust of a clock that went back',
+    ...DATED,
+    from: ' && !context.clockSteppedBack && !isAhead;',
+    to: ' && !isAhead;',
+  },
+  {
+    rule: 'D2',
+    without: 'distrust once the clock has come up with a stamp',
+    ...DATED,
+    from: 'memory?.undatedNs !== writtenNs && ',
+    to: '',
   },
   {
     rule: 'D2',
