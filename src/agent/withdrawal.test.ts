@@ -132,9 +132,9 @@ describe('what is forgotten while the application runs', () => {
     expect(scene.taskStatus('0_0')?.entry).toBeUndefined();
   });
 
-  test('does not come back by a copy of its directory, in which everything is young', async () => {
+  test('does not come back by a copy of its directory, whose checkpoint alone tells an age', async () => {
     await using scene = await AgentScenario.open();
-    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    await scene.disk.plantTask('0_0', []);
     scene.start();
     await scene.untilRounds(1);
     await scene.pass(MINUTE_MS);
@@ -143,12 +143,14 @@ describe('what is forgotten while the application runs', () => {
     await cp(directory, `${directory}.copy`, { recursive: true });
     await rm(directory, { recursive: true });
     await rename(`${directory}.copy`, directory);
-    const afterwards = new Date(scene.clock.nowMs() + 1000);
+    await scene.pass(MINUTE_MS);
+    const afterwards = new Date(scene.clock.nowMs());
     for (const name of await readdir(directory, { recursive: true }))
       await utimes(join(directory, name), afterwards, afterwards);
     await scene.pass(2000);
+    const before = scene.rounds.length;
     scene.hint('0_0');
-    await scene.untilRounds(2);
+    await scene.untilRounds(before + 1);
     expect(await offered(scene)).toEqual([]);
   });
 
