@@ -22,6 +22,17 @@ const UID = 'ab'.repeat(16);
 const TERMS = { nowMs: NOW_MS, maxAgeMs: 3_600_000, guarantee: 'at_least_once', layoutMax: 'file' } as const;
 const PLACE = { device: 1n, inode: 7n, mtimeNs: 8n, ctimeNs: 9n, sizeBytes: 300_000 };
 
+const MEMORY = {
+  device: 1n,
+  inode: 2n,
+  birthtimeNs: 3n,
+  checkpoint: undefined,
+  passed: true,
+  tainted: false,
+  databases: new Map(),
+  parents: new Map(),
+  watch: { sinceMs: NOW_MS, writes: 0n, looksExactlyOnce: false },
+};
 const CAPTURE = { epoch: `${NOW_MS}-pod-0-aaaa`, n: 1 };
 const keysOf = (lineage: string) => repositoryKeys({ application: 'orders', lineage });
 
@@ -55,8 +66,12 @@ function entryAt(offset: bigint, lineage: string): Entry {
   };
 }
 
-/** Publishes one snapshot of `instance`, and returns its name. */
-async function publish(store: SimulatedStore, lineage: string, { instance, at }: { instance: string; at: bigint }) {
+/** Publishes one snapshot of `instance`, and returns its name. `hasDied`: before its record said so. */
+async function publish(
+  store: SimulatedStore,
+  lineage: string,
+  { instance, at, hasDied = false }: { instance: string; at: bigint; hasDied?: boolean },
+) {
   const signal = new AbortController().signal;
   const repository = await openRepository(store, { application: 'orders', lineage, notice: () => {}, signal });
   const writer = await openWriter(repository, await listRepository(repository, { signal }), {
@@ -69,7 +84,8 @@ async function publish(store: SimulatedStore, lineage: string, { instance, at }:
     random: systemRandom,
     signal,
   });
-  const contents = { entries: [entryAt(at, lineage)], ahead: [], seen: new Map() };
+  if (hasDied) store.script({ operation: 'put', key: /records/, kind: 'fail-before' });
+  const contents = { entries: [entryAt(at, lineage)], ahead: [], seen: new Map([['0_0', { ...MEMORY, inode: at }]]) };
   const { epoch, n } = await writer.publish(writer.nextAttempt(), contents, { signal });
   return `${epoch}/${n}`;
 }
@@ -183,6 +199,34 @@ describe('a writer goes on', () => {
       application: 'payments',
     });
     expect([legacy.report, events]).toEqual([undefined, []]);
+  });
+
+  describe('from no snapshot by which its writer does not stand yet, for nobody looked what that leans on (G2)', () => {
+    test('but from the one before, and with what the last one remembers of directories', async () => {
+      const store = newStore();
+      const snapshot = await publish(store, 'prod', { instance: 'pod-1', at: 100n });
+      await publish(store, 'prod', { instance: 'pod-1', at: 110n, hasDied: true });
+      await publish(store, 'prod', { instance: 'pod-1', at: 120n, hasDied: true });
+      const { legacy } = await inherit(store, 'prod', { snapshot });
+      expect([offsetOf(legacy), legacy.base?.seen.get('0_0')?.inode]).toEqual([100n, 120n]);
+      expect(`${legacy.base?.epoch}/${legacy.base?.n}`).toBe(snapshot);
+    });
+
+    test('where there is none before it is remembered what it remembers', async () => {
+      const store = newStore();
+      await publish(store, 'prod', { instance: 'pod-1', at: 100n, hasDied: true });
+      const { legacy } = await inherit(store, 'drill', { snapshot: `${NOW_MS}-pod-0-aaaa/1` });
+      const { legacy: own } = await inherit(store, 'prod', { snapshot: `${NOW_MS}-pod-0-aaaa/1` });
+      expect([knows(own), offsetOf(own)]).toEqual([{ byUid: false, byPlace: false }, undefined]);
+      expect([own.base?.seen.size, legacy.base]).toEqual([1, undefined]);
+    });
+
+    test('also where its volume was filled from it', async () => {
+      const store = newStore();
+      const snapshot = await publish(store, 'prod', { instance: 'pod-0', at: 100n, hasDied: true });
+      const { legacy } = await inherit(store, 'prod', { snapshot });
+      expect([knows(legacy), offsetOf(legacy)]).toEqual([{ byUid: false, byPlace: false }, undefined]);
+    });
   });
 
   test('from a snapshot that can be read, where its last one is rotten', async () => {

@@ -6,7 +6,13 @@ import { type Entry, filesOfEntry, type SnapshotDocument } from '../repository/d
 import { parseSnapshotName } from '../repository/keys.ts';
 import { findPreviousLife, type Recollection, readRestoreReport, recallTask } from '../repository/recall.ts';
 import type { EpochRecord } from '../repository/record.ts';
-import { loadBase, loadDocument, type Repository, type RepositoryListing } from '../repository/repository.ts';
+import {
+  loadBase,
+  loadDocument,
+  loadRecords,
+  type Repository,
+  type RepositoryListing,
+} from '../repository/repository.ts';
 import { findInstalledTask, type RestoreReport } from '../repository/restore-result.ts';
 import type { TaskSight } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
@@ -15,8 +21,9 @@ import type { KnownTables } from './known-tables.ts';
 /** What earlier epochs left to a writer: the documents and the restore that it may go on from and lean on. */
 export interface Legacy extends Recollection {
   readonly report: RestoreReport | undefined;
+  /** Of this instance. It has the memories of the newest document, also where only an older one may be leaned on. */
   readonly base: SnapshotDocument | undefined;
-  /** The documents that the volume was filled from, by name. */
+  /** The documents that the volume was filled from and that may be leaned on, by name. */
   readonly restored: ReadonlyMap<string, SnapshotDocument>;
   /** The record of the life of this instance before. */
   readonly previousLife: EpochRecord | undefined;
@@ -45,11 +52,47 @@ export async function loadLegacy(
     const document = await unlessUnusable(`the snapshot ${name} that was restored`, where.emit, () =>
       loadDocument(repository, parseSnapshotName(name), { signal }),
     );
-    if (document !== undefined) restored.set(name, document);
+    if (document !== undefined && (await isConfirmed(repository, document, signal))) restored.set(name, document);
   }
-  const base = await loadBase(repository, listing, { instance, signal });
+  const base = await loadConfirmedBase(repository, listing, { instance, signal });
   const previousLife = await findPreviousLife(repository, listing, { instance, signal });
   return { base, report, restored, previousLife, taints: previousLife?.taints };
+}
+
+/**
+ * Whether its writer has said in its record that it had looked around after the put (G2). One that was killed before that may
+ * have named what was gone by then, and no look at the document itself tells.
+ */
+async function isConfirmed(
+  repository: Repository,
+  { epoch, n }: Pick<SnapshotDocument, 'epoch' | 'n'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return n <= (await loadNewestConfirmed(repository, epoch, signal));
+}
+
+async function loadNewestConfirmed(repository: Repository, epoch: string, signal: AbortSignal): Promise<number> {
+  const [loaded] = await loadRecords(repository, { recorded: new Map([[epoch, 0]]) }, { signal });
+  return loaded?.record.newest ?? 0;
+}
+
+/** What is remembered of directories is of this instance's own disk, and leans on nothing. */
+async function loadConfirmedBase(
+  repository: Repository,
+  listing: RepositoryListing,
+  where: { readonly instance: string; readonly signal: AbortSignal },
+): Promise<SnapshotDocument | undefined> {
+  const last = await loadBase(repository, listing, where);
+  if (last === undefined) return undefined;
+  let { documents } = listing;
+  for (let base: SnapshotDocument | undefined = last; base !== undefined; ) {
+    const { epoch, n } = base;
+    const newest = await loadNewestConfirmed(repository, epoch, where.signal);
+    if (n <= newest) return { ...base, seen: last.seen };
+    documents = documents.filter(({ name }) => name.epoch !== epoch || name.n <= newest);
+    base = await loadBase(repository, { ...listing, documents }, where);
+  }
+  return { ...last, entries: [], ahead: [] };
 }
 
 /** Per task the entry to go on from: of this instance's last document, or of the snapshot that it was restored from. */

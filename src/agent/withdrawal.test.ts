@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
 import { seededRandom } from '../../test/support/seeded-random.ts';
+import { Failure } from '../base/failure.ts';
 import { collect } from '../repository/collection.ts';
 import { filesOfEntry, type SnapshotDocument } from '../repository/document.ts';
 import type { FenceScope } from '../repository/fence.ts';
@@ -347,6 +348,37 @@ describe('a writer that was cut off for longer than what it leans on is kept (G2
     await scene.until('a document', () => documentKeys(scene).length > 0);
     await scene.pass(10_000);
     expect([await offered(scene), await lacking(scene)]).toEqual([['0_0'], []]);
+  });
+
+  test('leaves nothing to the life after it that it could not look for any more', async () => {
+    await using scene = await AgentScenario.open();
+    const { store } = scene;
+    const exactlyOnce = { processingGuarantee: 'exactly_once_v2' } as const;
+    const cutOff: ObjectStore = {
+      put: (key, body, options) => store.put(key, body, options),
+      get: (key, options) => store.get(key, options),
+      head: async (key, options) => {
+        if (key.includes('/snapshots/')) throw new Failure('unavailable', 'cut off');
+        return store.head(key, options);
+      },
+      list: (prefix, options) => store.list(prefix, options),
+      delete: (key, options) => store.delete(key, options),
+    };
+    const database = await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    scene.start({ settings: exactlyOnce, store: cutOff });
+    await scene.untilRounds(1);
+    // From here on it cannot be captured.
+    database.change({ add: [{ number: 8, sizeBytes: LARGE_BYTES }], remove: [7] });
+    await scene.pass(4 * HOUR_MS, MINUTE_MS);
+    await loseAll(scene);
+    await scene.disk.plantTask('0_1', [{ number: 7 }]);
+    scene.hint('0_1');
+    await scene.until('a document', () => documentKeys(scene).length > 0);
+    await scene.kill();
+    expect([await offered(scene), (await lacking(scene)).length > 0]).toEqual([['0_0', '0_1'], true]);
+    scene.start({ settings: exactlyOnce });
+    await scene.until('its snapshot', () => scene.status.snapshot !== undefined);
+    expect([await offered(scene), await lacking(scene)]).toEqual([['0_1'], []]);
   });
 
   test('asks nothing while it publishes in time', async () => {

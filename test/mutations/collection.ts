@@ -239,6 +239,27 @@ export const COLLECTION_RULES: readonly Mutation[] = [
     to: '    this.#forgetUnnamed();\n',
   },
   {
+    rule: 'G2',
+    without: 'the word of the life before that it had looked',
+    ...LEGACY,
+    from: 'if (n <= newest) return { ...base, seen: last.seen };',
+    to: 'if (n <= newest || n > 0) return { ...base, seen: last.seen };',
+  },
+  {
+    rule: 'G2',
+    without: 'the memories of a document that is not leaned on',
+    ...LEGACY,
+    from: 'if (n <= newest) return { ...base, seen: last.seen };',
+    to: 'if (n <= newest) return base;',
+  },
+  {
+    rule: 'G2',
+    without: 'the word of whoever wrote what the volume was filled from',
+    ...LEGACY,
+    from: ' && (await isConfirmed(repository, document, signal))',
+    to: '',
+  },
+  {
     rule: 'G3',
     without: 'the newest document of an epoch that lives',
     ...RETENTION,
