@@ -1,6 +1,7 @@
 import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
+import { findInstalledTask } from '../repository/restore-result.ts';
 import { whyNotOffered } from '../repository/withdrawals.ts';
 import type { Attempt } from '../repository/writer.ts';
 import { offsetsOf } from '../streams/offsets.ts';
@@ -230,9 +231,11 @@ export class Round {
         continue;
       }
       const previous = this.#previousOf(task);
-      const installed = this.#parts.legacy.report?.installed.find((one) => one.task === task);
+      const { report } = this.#parts.legacy;
+      const installed = report === undefined ? undefined : findInstalledTask(report, taken.capture.sight);
       const made = { ...makeEntry(taken, contents, this.#origin), topicIds: this.#brokers.topicIdsOf(task) };
-      // A2: also where the document that was installed from is gone by now, or the entry that was too old.
+      // A2: also where the document that was installed from is gone by now, or the entry that was too old. Another directory
+      // owes nothing to what was installed, though it may come to the same offsets.
       const captured = this.#keepSince(task, installed === undefined ? made : keepStateTime(made, installed));
       const entry = previous === undefined ? captured : this.#choose(previous, captured, taken);
       // Seen before the upload it was progress; what was captured after it may be none any more.

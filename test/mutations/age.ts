@@ -117,6 +117,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A2',
+    without: 'the question whether this directory is what was installed',
+    file: 'src/agent/round.ts',
+    from: 'report === undefined ? undefined : findInstalledTask(report, taken.capture.sight)',
+    to: 'report?.installed.find((one) => one.task === task || findInstalledTask(report, taken.capture.sight))',
+    tests: ['test/system/once-more.test.ts'],
+    only: 'A2',
+  },
+  {
+    rule: 'A2',
     without: 'the state time that a directory had when what was stored of it was let go of',
     file: 'src/agent/round.ts',
     from: 'return known === undefined ? captured : keepStateTime(captured, known);',

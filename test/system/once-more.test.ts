@@ -230,6 +230,21 @@ describe('the memory of directories', () => {
     expect(tasks.map(({ stateTimeMs }) => stateTimeMs)).toEqual(first.tasks.map(({ stateTimeMs }) => stateTimeMs));
   });
 
+  test('A2: but a directory that the application began anew is as young as it is, whatever offsets were installed before', async () => {
+    await using scenario = await Scenario.open();
+    await scenario.plantTask('0_0', [{ number: 7 }]);
+    const first = await scenario.snapshot();
+    await scenario.loseDisk();
+    await scenario.restore();
+    await rm(scenario.repositoryDir, { recursive: true });
+    await rm(join(scenario.applicationDirectory, '0_0'), { recursive: true });
+    await scenario.plantTask('0_0', [{ number: 7 }]);
+    const { tasks } = await scenario.snapshot();
+    const [before, now] = [first, { tasks }].map((one) => one.tasks[0]);
+    expect([now?.outcome, now?.offsets]).toEqual(['captured', before?.offsets]);
+    expect(now?.stateTimeMs).toBeGreaterThan(before?.stateTimeMs ?? Infinity);
+  });
+
   test('leans on no table that the repository has lost', async () => {
     await using scenario = await Scenario.open();
     const uid = Buffer.alloc(16, 7);
