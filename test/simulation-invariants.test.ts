@@ -81,6 +81,52 @@ test('nothing offered disappears before its time', async () => {
   expect(find()).toBeUndefined();
 });
 
+describe('what is promised to nobody may disappear', () => {
+  const AGG = { name: 'agg', kind: 'plain' } as const;
+  const OLD = { name: 'old', kind: 'plain' } as const;
+
+  test('what some writer lets go of by its own --max-age', async () => {
+    const { clock, find, publish, entryAt } = makeScene({ promisedMs: 12 * HOUR_MS });
+    await publish({ epoch: EPOCH, n: 1 }, [entryAt(4)]);
+    expect(find()).toBeUndefined();
+    await clock.advance(13 * HOUR_MS);
+    await publish({ epoch: EPOCH, n: 2 }, []);
+    expect(find()).toBeUndefined();
+  });
+
+  test('what is of a topology that was gone for a while', async () => {
+    const { cluster, find, publish, entryAt, write } = makeScene();
+    await publish({ epoch: EPOCH, n: 1 }, [entryAt(4)]);
+    expect(find()).toBeUndefined();
+    cluster.stores = [AGG, OLD];
+    write(1, 'old');
+    expect(find()).toBeUndefined();
+    cluster.stores = [AGG];
+    expect(find()).toBeUndefined();
+    await publish({ epoch: EPOCH, n: 2 }, []);
+    expect(find()).toBeUndefined();
+  });
+
+  test('what its own writer replaced by what is younger, and further somewhere', async () => {
+    const scene = makeScene();
+    const { clock, cluster, find, publish, entryAt, write, withStore } = scene;
+    cluster.stores = [AGG, OLD];
+    write(6, 'old');
+    const publishAt = (n: number, agg: number, old: number) =>
+      publish({ epoch: EPOCH, n }, [withStore(entryAt(agg), 'old', old)]);
+    await publishAt(1, 5, 2);
+    expect(find()).toBeUndefined();
+    await clock.advance(1000);
+    await publishAt(2, 3, 3);
+    expect(find()).toBeUndefined();
+    await clock.advance(1000);
+    await publishAt(3, 3, 2);
+    expect(find()).toMatch(
+      /^nothing offered disappears before its time: 0_0 at app-agg-changelog-0:3 app-old-changelog-0:3/,
+    );
+  });
+});
+
 test('nothing hides a better one', async () => {
   // As `best` would choose without the question who is further.
   const { find, publish, entryAt, clock } = makeScene({
@@ -221,10 +267,12 @@ describe('on a volume', () => {
 function makeScene({
   isExactlyOnce = false,
   values = 6,
+  promisedMs = 23 * HOUR_MS,
   choose,
 }: {
   readonly isExactlyOnce?: boolean;
   readonly values?: number;
+  readonly promisedMs?: number;
   readonly choose?: ConstructorParameters<typeof Invariants>[0];
 } = {}) {
   const clock = new WorldClock();
@@ -244,28 +292,43 @@ function makeScene({
     return new SimulatedProcess(name, clock, () => 0);
   }
 
-  function write(count: number): void {
-    const log = cluster.changelog('0_0', 'agg');
+  function write(count: number, store = 'agg'): void {
+    const log = cluster.changelog('0_0', store);
     for (let n = 0; n < count; n++)
       log.append({ key: `k${n}`, segment: 0, value: cluster.nextValue(), atMs: clock.nowMs });
     log.commit(clock.nowMs);
   }
 
-  /** At this offset, with the changes up to another one. */
-  function entryAt(offset: number, { holds = offset }: { readonly holds?: number } = {}): Entry {
+  /** A table with all changes up to this offset. */
+  function storeTable(store: string, holds: number): Omit<StoredFile, 'path'> {
     const changes = cluster
-      .changelog('0_0', 'agg')
+      .changelog('0_0', store)
       .after(-1, clock.nowMs)
       .filter((change) => change.offset <= holds);
     const table = contents.write(changes, 64);
     const key = KEYS.data({ epoch: EPOCH, n: 1_000 + objects++ }, 1);
     watch.put(key, table.bytes, writer);
     const content = { sizeBytes: 64, sha256: hash('sha256', table.bytes) };
-    const stored: Omit<StoredFile, 'path'> = {
-      ...content,
-      uid: undefined,
-      objects: [{ kind: 'stretch', key, ...content, storedBytes: 64, encoding: 'none' }],
+    const stretch = { kind: 'stretch', key, ...content, storedBytes: 64, encoding: 'none' } as const;
+    return { ...content, uid: undefined, objects: [stretch] };
+  }
+
+  /** The same with another store. */
+  function withStore(entry: Entry, name: string, offset: number): Entry {
+    const files = [{ path: `rocksdb/${name}/000009.sst`, ...storeTable(name, offset) }];
+    return {
+      ...entry,
+      offsets: new Map([...entry.offsets, [`app-${name}-changelog-0`, BigInt(offset)]]),
+      stores: [
+        ...entry.stores,
+        { name, kind: 'rocksdb', rocksdbVersion: undefined, columnFamilies: ['default'], files },
+      ],
     };
+  }
+
+  /** At this offset, with the changes up to another one. */
+  function entryAt(offset: number, { holds = offset }: { readonly holds?: number } = {}): Entry {
+    const stored = storeTable('agg', holds);
     return {
       task: '0_0',
       quality: 'clean',
@@ -310,9 +373,10 @@ function makeScene({
     reader,
     write,
     entryAt,
+    withStore,
     publish,
     remove: (key: string) => watch.deleted(key, collector),
     objectOf: (entry: Entry) => entry.stores[0]?.files[0]?.objects[0]?.key ?? '',
-    find: () => invariants.find({ cluster, watch, contents, nowMs: clock.nowMs, maxAgeMs: 23 * HOUR_MS }),
+    find: () => invariants.find({ cluster, watch, contents, nowMs: clock.nowMs, maxAgeMs: 23 * HOUR_MS, promisedMs }),
   };
 }

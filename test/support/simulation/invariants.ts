@@ -26,8 +26,10 @@ export interface View {
   readonly watch: RepositoryWatch;
   readonly contents: TableContents;
   readonly nowMs: number;
-  /** The least of all pods: what is older than that for one of them is promised to nobody. */
+  /** The least of all pods: what is older than that for one of them is restored by nobody. */
   readonly maxAgeMs: number;
+  /** The least of all that may write, also for pods that are gone: what is older than that is promised to nobody. */
+  readonly promisedMs: number;
 }
 
 /** Looks at all that is offered, whenever that may have changed. Each of its findings is a sentence about what went wrong. */
@@ -35,6 +37,8 @@ export class Invariants {
   /** By what decides it; the hour because deletions are forgotten with time. */
   readonly #judged = new Map<string, string | undefined>();
   #promises: readonly Promised[] = [];
+  /** Entries that were offered while the topology was another one, by task and capture. */
+  readonly #outdated = new Set<string>();
   readonly #choose: typeof best;
 
   /** `choose` as a restore does, unless that is to go wrong on purpose. */
@@ -74,13 +78,16 @@ export class Invariants {
 
   #findLost(offered: readonly Offered[], view: View): string | undefined {
     const { cluster, watch, nowMs } = view;
+    for (const { entry } of offered) if (!isOfToday(entry, cluster)) this.#outdated.add(nameOf(entry));
     const standing = this.#promises.filter(
       ({ entry, epoch, n, ...promise }) =>
-        nowMs - entry.stateTimeMs <= view.maxAgeMs &&
+        nowMs - entry.stateTimeMs <= view.promisedMs &&
         isOfToday(entry, cluster) &&
         promise.history === cluster.changelogsOf(entry.task)[0]?.history &&
         !watch.isWithdrawn(entry, { epoch, n }) &&
-        !isTaken(entry, watch),
+        !isTaken(entry, watch) &&
+        !this.#outdated.has(nameOf(entry)) &&
+        !offered.some((other) => other.epoch === epoch && takesPlace(other.entry, entry)),
     );
     const offers = offered.map(({ entry }) => entry);
     const gone = standing.filter(({ entry }) => !isThere(entry, offers));
@@ -101,11 +108,28 @@ export class Invariants {
             other.entry.stateTimeMs >= entry.stateTimeMs,
         ),
     );
-    this.#promises = [...old, ...now.filter(({ isPromised, entry }) => isPromised && isOfToday(entry, cluster))];
+    this.#promises = [
+      ...old,
+      ...now.filter(({ isPromised, entry }) => isPromised && !this.#outdated.has(nameOf(entry))),
+    ];
     if (lost === undefined) return undefined;
     const { entry, epoch, n } = lost;
     return `${entry.task} at ${describeOffsets(entry)} of ${formatSnapshotName({ epoch, n })} is offered no more, nor is anything as far`;
   }
+}
+
+/**
+ * Whether one that was captured in the place of another may have replaced it, though it is not as far everywhere: offsets of
+ * different changelogs are never added up, and of what is ahead here and behind there the younger is the better one (`best`).
+ */
+function takesPlace(one: Entry, other: Entry): boolean {
+  return (
+    one.task === other.task &&
+    one.offsets.size === other.offsets.size &&
+    one.stateTimeMs > other.stateTimeMs &&
+    [...other.offsets.keys()].every((changelog) => one.offsets.has(changelog)) &&
+    [...other.offsets].some(([changelog, offset]) => (one.offsets.get(changelog) ?? -1n) > offset)
+  );
 }
 
 /** Or something as far. */
@@ -120,6 +144,10 @@ function entriesOf(watch: RepositoryWatch): readonly Entry[] {
 /** Whether a lifecycle rule took some of it. */
 function isTaken(entry: Entry, watch: RepositoryWatch): boolean {
   return filesOfEntry(entry).some(({ objects }) => objects.some(({ key }) => watch.expired.has(key)));
+}
+
+function nameOf({ task, capturedBy }: Entry): string {
+  return `${task} ${capturedBy}`;
 }
 
 /** Whether it has every store of the topology of today that has anything, and no other: another one is another truth. */

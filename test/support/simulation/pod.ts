@@ -42,6 +42,8 @@ export interface Life<T> {
   readonly stopping: AbortController;
   readonly killed: AbortController;
   isOver: boolean;
+  /** What is older it offers no more. */
+  readonly maxAgeMs?: number;
   result?: T;
   /** No Failure: a bug. */
   bug?: unknown;
@@ -201,7 +203,13 @@ export class Pod {
       this.#world.clock,
       () => this.volume.skewMs,
     );
-    return { process, stopping: new AbortController(), killed: new AbortController(), isOver: false };
+    return {
+      process,
+      stopping: new AbortController(),
+      killed: new AbortController(),
+      isOver: false,
+      maxAgeMs: this.settings.maxAgeMs,
+    };
   }
 
   #watch<T>(life: Life<T>, running: Promise<T>, onEnd: (result: T) => void): void {

@@ -156,6 +156,8 @@ class Simulation {
   /** The faults have ended. */
   #isCalm = false;
   #commands = 0;
+  /** Who may have acted since the last look, and have ended since. */
+  #acted: readonly Life<unknown>[] = [];
   #seenVersion = -1;
   #seenHour = -1;
   #finding: string | undefined;
@@ -685,6 +687,8 @@ class Simulation {
     this.#note(`deploys ${stores.map(({ name }) => name).join(' and ')}`);
     for (const pod of this.#appPods) this.#restartApp(pod);
     this.#cluster.stores = stores;
+    // What is offered is of another topology from here on, also where that of before comes back.
+    this.#seenVersion = -1;
   }
 
   async #look(): Promise<string | undefined> {
@@ -697,12 +701,16 @@ class Simulation {
       return this.#watch.faults[0];
     this.#seenVersion = this.#watch.version;
     this.#seenHour = hour;
-    return this.#invariants.find(this.#sight());
+    const finding = this.#invariants.find(this.#sight());
+    this.#acted = this.#lives;
+    return finding;
   }
 
   #sight(): View {
     const maxAgeMs = Math.min(...this.#pods.map(({ settings }) => settings.maxAgeMs), 23 * HOUR_MS);
-    return { cluster: this.#cluster, watch: this.#watch, contents: this.#contents, nowMs: this.#clock.nowMs, maxAgeMs };
+    const acting = [...this.#acted, ...this.#lives].map((life) => life.maxAgeMs ?? Number.POSITIVE_INFINITY);
+    const ages = { maxAgeMs, promisedMs: Math.min(maxAgeMs, ...acting) };
+    return { cluster: this.#cluster, watch: this.#watch, contents: this.#contents, nowMs: this.#clock.nowMs, ...ages };
   }
 
   /** After the faults end all comes to rest, and a new pod starts warm with everything. */
