@@ -18,7 +18,7 @@ import { Looks, type Regression } from './looks.ts';
 import { createMeter } from './meter.ts';
 import { type PreviousShutdown, shutdownOf } from './previous-life.ts';
 import { Round } from './round.ts';
-import type { RoundOrder, RoundOutcome, TaskFinding } from './round-parts.ts';
+import { type RoundOrder, type RoundOutcome, SPARED_MS, type TaskFinding } from './round-parts.ts';
 import type { SnapshotResult } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 import { recallTrial } from './trial.ts';
@@ -33,8 +33,6 @@ export interface EpochResult extends SnapshotResult {
 
 /** One for what was sent too long ago, one for a document that went meanwhile, and one more. */
 const TRIES_MAX = 3;
-/** The store's clock and ours agree to the second only: a state time may come out so much older. */
-const SPARED_MS = 2000;
 
 interface Parts {
   readonly writer: RepositoryWriter;

@@ -95,6 +95,8 @@ export interface Regression {
   readonly why: Explanation;
   /** Of what stands there now, by our clock: what is older is of another history. */
   readonly stateTimeMs: number;
+  /** Of what stands there now. */
+  readonly offsets: ReadonlyMap<string, bigint>;
 }
 
 /** A checkpoint, or its absence, and since when it may have stood there. */
@@ -302,7 +304,7 @@ export class Looks implements AsyncDisposable {
     const now = offsetsOf(capture.sight).offsets;
     const why = findRegression(before, now);
     if (why !== undefined)
-      this.#noteRegression(task, { why, stateTimeMs: offsetsWrittenMs(sight) ?? capture.capturedAtMs });
+      this.#noteRegression(task, { why, stateTimeMs: offsetsWrittenMs(sight) ?? capture.capturedAtMs, offsets: now });
     // What has no offset for now goes on to stand where it did.
     this.#standings.set(task, { ...sight.facts, offsets: new Map([...before, ...now]) });
   }

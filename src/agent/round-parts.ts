@@ -8,6 +8,9 @@ import type { Looks } from './looks.ts';
 import type { SnapshotResult, SnapshotTask } from './snapshot-result.ts';
 import type { SnapshotSettings, SnapshotWorld } from './snapshot-world.ts';
 
+/** The store's clock and ours agree to the second only: a state time may come out so much older. */
+export const SPARED_MS = 2000;
+
 /** What a round is to do. */
 export interface RoundOrder {
   /** All that are there. */

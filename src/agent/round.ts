@@ -1,4 +1,4 @@
-import { chooseCarried, hasEqualOffsets, keepStateTime, type Terms } from '../repository/best.ts';
+import { chooseCarried, hasEqualOffsets, hasProgressed, keepStateTime, type Terms } from '../repository/best.ts';
 import { type Entry, filesOfEntry, type StoredFile } from '../repository/document.ts';
 import { formatSnapshotName, parseKey } from '../repository/keys.ts';
 import { findInstalledTask } from '../repository/restore-result.ts';
@@ -16,7 +16,7 @@ import { pinnedBytesMax } from './pin-limit.ts';
 import { findUnfilled, saysSomething, saysTheSame } from './progress.ts';
 import { measureArchives } from './repacking.ts';
 import { RoundBrokers } from './round-brokers.ts';
-import type { RoundOrder, RoundOutcome, RoundParts, TaskFinding } from './round-parts.ts';
+import { type RoundOrder, type RoundOutcome, type RoundParts, SPARED_MS, type TaskFinding } from './round-parts.ts';
 import type { SnapshotTask } from './snapshot-result.ts';
 import { type TakenTask, type TaskOutcome, takeTask } from './task-snapshot.ts';
 import { WIPED } from './wipe.ts';
@@ -203,12 +203,17 @@ export class Round {
     return known === undefined ? captured : keepStateTime(captured, known);
   }
 
-  /** What was stored of it; not where that is of another history than what stands there now. */
+  /**
+   * What was stored of it; not where that is of another history than what stands there now. What was thrown back itself stays,
+   * though its time is translated once more each time.
+   */
   #previousOf(task: string): Entry | undefined {
     const previous = this.#previous.get(task);
     const regression = this.#parts.looks.regressions.get(task);
     if (previous === undefined || regression === undefined) return previous;
-    return previous.stateTimeMs < this.#origin.toStoreTimeMs(regression.stateTimeMs) ? undefined : previous;
+    const olderByMs = this.#origin.toStoreTimeMs(regression.stateTimeMs) - previous.stateTimeMs;
+    const isThis = olderByMs <= SPARED_MS && !hasProgressed(previous, regression);
+    return olderByMs > 0 && !isThis ? undefined : previous;
   }
 
   /** Sends what is small of the tasks taken until now, and makes their entries. */

@@ -201,6 +201,44 @@ describe('what a running application shows to be wrong', () => {
     expect((await withdrawn(scene)).fences).toHaveLength(1);
   });
 
+  test('is offered as it was thrown back for as long as it stands so, though the answers of the store drift', async () => {
+    await using scene = await AgentScenario.open();
+    const { store } = scene;
+    let driftMs = 0;
+    const drifting: ObjectStore = {
+      put: async (key, body, options) => {
+        const { storeTimeMs } = await store.put(key, body, options);
+        return { storeTimeMs: storeTimeMs + driftMs };
+      },
+      get: (key, options) => store.get(key, options),
+      head: (key, options) => store.head(key, options),
+      list: async function* (prefix, options) {
+        for await (const page of store.list(prefix, options))
+          yield { ...page, storeTimeMs: page.storeTimeMs + driftMs };
+      },
+      delete: (key, options) => store.delete(key, options),
+    };
+    await scene.disk.plantTask('0_0', [{ number: 7 }]);
+    await scene.disk.checkpoint('0_0', 500);
+    scene.start({ store: drifting });
+    await scene.untilRounds(1);
+    await scene.disk.checkpoint('0_0', 20);
+    const later = new Date(Date.now() + MINUTE_MS);
+    await utimes(join(scene.disk.applicationDirectory, '0_0/.checkpoint'), later, later);
+    scene.hint('0_0');
+    await scene.untilRounds(2);
+    driftMs = 900;
+    await scene.disk.plantTask('0_1', [{ number: 7 }]);
+    await scene.pass(2 * MINUTE_MS);
+    scene.hint('0_1');
+    await scene.untilRounds(3);
+    const entries = (await newest(scene))?.entries.map(({ task, offsets }) => [task, ...offsets.values()]);
+    expect(entries).toEqual([
+      ['0_0', 20n],
+      ['0_1', 100n],
+    ]);
+  });
+
   test('is fenced for everybody where a fence could not be put up at once', async () => {
     await using scene = await AgentScenario.open();
     await scene.disk.plantTask('0_0', [{ number: 7 }]);
