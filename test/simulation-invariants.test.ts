@@ -263,6 +263,34 @@ describe('on a volume', () => {
   });
 });
 
+test('segments go once there is a newer one, as in Kafka Streams, and not when their store is opened', () => {
+  const { clock, contents } = makeScene();
+  const cluster = new Cluster({
+    tasks: 1,
+    isExactlyOnce: false,
+    leavesCheckpoint: false,
+    stores: [{ name: 'win', kind: 'segmented' }],
+  });
+  const disk = new MemoryDisk({ clock: { nowMs: () => clock.nowMs } });
+  disk.makeDirectory(STATE_DIR);
+  const app = new ModelApp({ disk, cluster, contents, chance: new Chance(1), nowMs: () => clock.nowMs });
+  const segments = (): readonly string[] => disk.entries(`${STATE_DIR}/app/0_0/win`, 'sorted').map(({ name }) => name);
+  const write = (segment: number): void => {
+    cluster.changelog('0_0', 'win').append({ key: `w${segment}k0`, segment, value: 1, atMs: clock.nowMs });
+    cluster.changelog('0_0', 'win').commit(clock.nowMs);
+  };
+
+  write(1);
+  app.open('0_0', { isSlow: false });
+  app.close('0_0');
+  write(4);
+  app.standBy('0_0');
+  app.endStandby('0_0');
+  expect(segments()).toEqual(['win.3600000']);
+  app.open('0_0', { isSlow: false });
+  expect(segments()).toEqual(['win.14400000']);
+});
+
 /** One task with one store, whose changelog holds so many values, and a repository that is watched. */
 function makeScene({
   isExactlyOnce = false,

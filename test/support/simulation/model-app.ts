@@ -281,19 +281,15 @@ class ModelTask {
   }
 
   #openStore(store: StoreShape, offset: number | undefined): void {
-    const { disk, cluster } = this.#world;
-    const changelog = cluster.changelog(this.#task, store.name);
+    const { disk } = this.#world;
     const parent = join(this.#path, store.kind === 'plain' ? 'rocksdb' : store.name);
     disk.makeDirectory(parent);
-    // What lies there without an offset is none of it.
-    if (offset === undefined)
-      for (const path of databasesOf(disk, this.#path, store)) disk.removeTree(join(this.#path, path));
+    // Until it is written to again it does not know that time went by: segments expire once there is a newer one.
+    const paths = databasesOf(disk, this.#path, store);
+    // What lies there without an offset is none of it, and begins anew where it lies.
+    if (offset === undefined) for (const path of paths) disk.removeTree(join(this.#path, path));
     if (store.kind === 'plain') this.#database(store, 0);
-    for (const path of databasesOf(disk, this.#path, store)) {
-      const segment = segmentOf(path);
-      if (changelog.isKept(segment)) this.#database(store, segment);
-      else disk.removeTree(join(this.#path, path));
-    }
+    for (const path of paths) this.#database(store, segmentOf(path));
     this.#applied.set(store.name, offset ?? -1);
   }
 
