@@ -291,6 +291,19 @@ test('segments go once there is a newer one, as in Kafka Streams, and not when t
   expect(segments()).toEqual(['win.14400000']);
 });
 
+test('time goes by for whoever sleeps, also for what rounding left of a wait', async () => {
+  const clock = new WorldClock();
+  await clock.advance(131_458_200);
+  const sleeper = new SimulatedProcess('sleeper', clock, () => 0).clock;
+  const untilMs = sleeper.monotonicMs();
+  let wokenMs: number | undefined;
+  void sleeper.sleep(7.45e-9, new AbortController().signal).then(() => {
+    wokenMs = sleeper.monotonicMs();
+  });
+  await clock.advance(10);
+  expect(wokenMs).toBeGreaterThan(untilMs);
+});
+
 /** One task with one store, whose changelog holds so many values, and a repository that is watched. */
 function makeScene({
   isExactlyOnce = false,

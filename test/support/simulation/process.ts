@@ -3,6 +3,9 @@ import type { FileAccess, HeldPath } from '../../../src/base/file-access.ts';
 import type { DiskOperations } from '../../../src/restore/disk.ts';
 import type { WorldClock } from './world-clock.ts';
 
+/** What rounding leaves of a wait would be waited for again and again, while no time goes by: timers of Node's take a millisecond. */
+const SLEEP_MS_MIN = 0.001;
+
 /** As a call of a process that was killed. A new one each time: what waits for a promise stays in memory as long as it does. */
 function neverComeBack(): Promise<never> {
   return new Promise(() => {});
@@ -139,10 +142,11 @@ export class SimulatedProcess {
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
     const wakeAtMs = this.#steadyMs() + ms;
+    const leastMs = ms > 0 ? SLEEP_MS_MIN : 0;
     // A sleep of no time gives way to others once.
     for (let isFirst = true; (isFirst || this.#steadyMs() < wakeAtMs) && !signal.aborted; isFirst = false) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      const takeBack = this.#world.wakeAfter(wakeAtMs - this.#steadyMs(), resolve);
+      const takeBack = this.#world.wakeAfter(Math.max(leastMs, wakeAtMs - this.#steadyMs()), resolve);
       const end = (): void => {
         takeBack();
         resolve();
