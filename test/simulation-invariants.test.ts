@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { encodeDamageReport } from '../src/repository/damaged.ts';
 import { type Entry, encodeDocument, type StoredFile } from '../src/repository/document.ts';
 import { repositoryKeys, type SnapshotName } from '../src/repository/keys.ts';
 import { MemoryDisk } from './support/memory-disk.ts';
@@ -162,6 +163,32 @@ describe('no object goes that a document needs', () => {
     await publish({ epoch: EPOCH, n: 1 }, [entry]);
     watch.deleted(objectOf(entry), undefined);
     expect(find()).toBeUndefined();
+  });
+});
+
+describe('what is missing at the end', () => {
+  /** Its document was put late, by a writer that was held up for long. */
+  async function loseUnder({ isAcknowledged, isTold }: { readonly isAcknowledged: boolean; readonly isTold: boolean }) {
+    const { watch, publish, remove, entryAt, objectOf } = makeScene();
+    const entry = entryAt(4);
+    await publish({ epoch: EPOCH, n: 1 }, [entry], { isAcknowledged });
+    const object = objectOf(entry);
+    remove(object);
+    const report = { application: 'app', lineage: 'sim', epoch: OTHER_EPOCH, timeMs: 1, writer: 'w', entries: [] };
+    const told = encodeDamageReport({ ...report, objects: [{ key: object, problem: 'missing' }] });
+    if (isTold) watch.put(KEYS.damaged(OTHER_EPOCH), told, new SimulatedProcess('prune', new WorldClock(), () => 0));
+    return watch.isGivenUp(object);
+  }
+
+  test('is given up where no writer stands by it and everybody is told', async () => {
+    expect(await loseUnder({ isAcknowledged: false, isTold: true })).toBe(true);
+  });
+
+  test.each([
+    ['where nobody is told', { isAcknowledged: false, isTold: false }],
+    ['where a writer stands by it', { isAcknowledged: true, isTold: true }],
+  ])('is not, %s', async (_where, how) => {
+    expect(await loseUnder(how)).toBe(false);
   });
 });
 

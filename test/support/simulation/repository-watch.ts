@@ -197,6 +197,15 @@ export class RepositoryWatch implements BucketWatch {
     return undefined;
   }
 
+  /**
+   * Whether it is needed by nothing but what no writer stands by, as where one was held up before its put and ended before it could
+   * look whether all was still there (G2), and everybody is told (G6).
+   */
+  isGivenUp(object: string): boolean {
+    const isTold = this.damage.values().some(({ objects }) => objects.some(({ key }) => key === object));
+    return isTold && !this.#acknowledged.values().some((key) => this.documents.get(key)?.objects.has(object));
+  }
+
   /** Of a document that stands, or that went too early, and that a restore has read; undefined where it may be gone. */
   #findReadFrom(object: string, reader: SimulatedProcess): string | undefined {
     if (this.expired.has(object) || reader.isDead) return undefined;

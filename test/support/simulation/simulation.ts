@@ -312,7 +312,7 @@ class Simulation {
         pod.startApp();
         this.#assign({ isMove: false });
       }
-      if (pod.app !== undefined && pod.sidecar?.isOver !== false && this.#chance.happens(0.3)) pod.startSidecar();
+      if (pod.app !== undefined && pod.sidecar?.isOver !== false && this.#isSoon(0.3)) pod.startSidecar();
     }
     for (const [key, deletion] of this.#deletions)
       if (this.#chance.happens(0.3) && deletion.next().done === true) this.#deletions.delete(key);
@@ -354,8 +354,13 @@ class Simulation {
     const hasLooked = reasons !== undefined && !reasons.some((reason) => reason === 'storage' || reason === 'deadline');
     if (hasLooked) this.#assertForgotten(pod);
     pod.startApp();
-    if (this.#chance.happens(0.8)) pod.startSidecar();
+    if (this.#isSoon(0.8)) pod.startSidecar();
     this.#assign({ isMove: false });
+  }
+
+  /** A container may be slow to start; what nobody watched before it was closed is not promised, so not at the end. */
+  #isSoon(likelihood: number): boolean {
+    return this.#isCalm || this.#chance.happens(likelihood);
   }
 
   /** A volume that wakes up after its history was forgotten must not bring it back. */
@@ -830,13 +835,13 @@ class Simulation {
     };
     const context = { random: this.#chance, signal: new AbortController().signal, emit: () => {}, program: 'prune' };
     const { missing } = await prune(this.#bucket.viewOf(process), settings, context);
-    const [first] = missing.filter((key) => !this.#watch.expired.has(key));
+    const [first] = missing.filter((key) => !this.#watch.expired.has(key) && !this.#watch.isGivenUp(key));
     return first === undefined ? undefined : `${first} is missing`;
   }
 }
 
 /** What may be said of an exactly-once task instead of that it is tainted. */
-const HIDES_TAINT: ReadonlySet<string | undefined> = new Set(['changing', 'no_offset']);
+const HIDES_TAINT: ReadonlySet<string | undefined> = new Set(['changing', 'no_offset', 'wiped_by_application']);
 
 interface CommandParts {
   readonly process: SimulatedProcess;
