@@ -6,24 +6,28 @@ test('a wall clock that was set back is noticed since any moment before that', a
   const clock = new ManualClock();
   const watch = new ClockWatch(clock);
   await clock.advance(1000);
-  expect(watch.steppedBackSince(0)).toBe(false);
+  expect(watch.wasSetSince(0)).toBe(false);
   clock.jump(-30_000);
-  expect(watch.steppedBackSince(1000)).toBe(true);
+  expect(watch.wasSetSince(1000)).toBe(true);
   await clock.advance(1000);
-  expect([watch.steppedBackSince(0), watch.steppedBackSince(1000), watch.steppedBackSince(1001)]).toEqual([
-    true,
-    true,
-    false,
-  ]);
+  expect([watch.wasSetSince(0), watch.wasSetSince(1000), watch.wasSetSince(1001)]).toEqual([true, true, false]);
 });
 
-test('one that was set ahead, or is slewed, was not set back', async () => {
+test('so is one that was set ahead: it was behind, and may have been set back', async () => {
   const clock = new ManualClock();
   const watch = new ClockWatch(clock);
-  clock.jump(60_000);
+  await clock.advance(1000);
+  clock.jump(1001);
+  expect([watch.wasSetSince(1000), watch.wasSetSince(1001), watch.setBackMs]).toEqual([true, false, 0]);
+});
+
+test('one that was set ahead a little, or is slewed, was not set', async () => {
+  const clock = new ManualClock();
+  const watch = new ClockWatch(clock);
+  clock.jump(1000);
   watch.sample();
   clock.jump(-100);
-  expect(watch.steppedBackSince(0)).toBe(false);
+  expect(watch.wasSetSince(0)).toBe(false);
   clock.jump(-1);
-  expect(watch.steppedBackSince(0)).toBe(true);
+  expect([watch.wasSetSince(0), watch.setBackMs]).toEqual([true, 101]);
 });

@@ -2,12 +2,17 @@ import type { Clock } from '../base/clock.ts';
 
 /** A wall clock that lags this far behind the steady one was set back; less is how clocks are slewed. */
 const STEP_MS = 100;
+/** One that is this far ahead of it was set ahead, or the machine was suspended; time servers make smaller steps at a start. */
+const AHEAD_MS = 1000;
 
-/** Compares the wall clock with the steady one, to notice when it was set back (Q5). */
+/**
+ * Compares the wall clock with the steady one, to notice when it was set (Q5): back, which makes what is stamped after it look older;
+ * or ahead, which shows that it had been behind, perhaps set back before anybody looked, or in the same moment.
+ */
 export class ClockWatch {
   readonly #clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   #aheadMs: number;
-  #steppedAtMs: number | undefined;
+  #setAtMs: number | undefined;
   #setBackMs = 0;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'monotonicMs'>) {
@@ -15,14 +20,13 @@ export class ClockWatch {
     this.#aheadMs = clock.nowMs() - clock.monotonicMs();
   }
 
-  /** Looks at both clocks; the more often, the smaller the steps back that cannot hide behind a step ahead. */
+  /** Looks at both clocks; the more often, the smaller the steps back that cannot hide behind a small step ahead. */
   sample(): void {
     const aheadMs = this.#clock.nowMs() - this.#clock.monotonicMs();
-    if (aheadMs < this.#aheadMs - STEP_MS) {
-      this.#steppedAtMs = this.#clock.monotonicMs();
-      this.#setBackMs += this.#aheadMs - aheadMs;
-      this.#aheadMs = aheadMs;
-    } else this.#aheadMs = Math.max(this.#aheadMs, aheadMs);
+    const byMs = aheadMs - this.#aheadMs;
+    if (byMs < -STEP_MS) this.#setBackMs -= byMs;
+    if (byMs < -STEP_MS || byMs > AHEAD_MS) this.#setAtMs = this.#clock.monotonicMs();
+    this.#aheadMs = byMs < -STEP_MS ? aheadMs : Math.max(this.#aheadMs, aheadMs);
   }
 
   /** By how much it was seen to be set back, all in all. */
@@ -31,9 +35,9 @@ export class ClockWatch {
     return this.#setBackMs;
   }
 
-  /** Whether a step back was noticed at this moment of the steady clock or later. */
-  steppedBackSince(sinceMs: number): boolean {
+  /** Whether a step was noticed at this moment of the steady clock or later. */
+  wasSetSince(sinceMs: number): boolean {
     this.sample();
-    return this.#steppedAtMs !== undefined && this.#steppedAtMs >= sinceMs;
+    return this.#setAtMs !== undefined && this.#setAtMs >= sinceMs;
   }
 }

@@ -237,15 +237,19 @@ describe('storage that is away', () => {
     expect(scene.status.tasks.map(({ state }) => state)).toEqual(Array.from({ length: 5 }, () => 'restorable'));
   });
 
-  test('a clock that is set back meanwhile is noticed: no stamp of before proves anything (Q5)', async () => {
+  test.each([
+    ['back', [-30_000]],
+    ['back and ahead again, as when a machine that was suspended wakes up', [-30_000, 60_000]],
+    ['ahead, and so was behind before', [60_000]],
+  ])('a clock that is set meanwhile is noticed: no stamp of before proves anything (Q5): %s', async (_name, steps) => {
     await using scene = await AgentScenario.open(CLOSED);
     scene.store.script({ kind: 'fail-before', times: Infinity });
     scene.start();
     await scene.pass(5000);
-    scene.clock.jump(-30_000);
-    await scene.pass(2000);
-    // As a machine that was suspended wakes up.
-    scene.clock.jump(60_000);
+    for (const ms of steps) {
+      scene.clock.jump(ms);
+      await scene.pass(2000);
+    }
     scene.store.heal();
     await scene.untilRounds(1);
     const [document] = await scene.documents();
