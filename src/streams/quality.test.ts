@@ -443,6 +443,14 @@ describe('A1: the state time', () => {
     expect(stateTimeMs(withTables(tableSight(after(1))), first)).toBe(1_700_000_000_123);
   });
 
+  test('of what is known is that of the newest table where that is five minutes older', () => {
+    const of = (ageMs: number) => {
+      const tables = [tableSight(before(ageMs)), tableSight(before(2 * ageMs))];
+      return stateTimeMs(taskSight({ databases: [databaseSight('rocksdb/agg', { tables })] }), known);
+    };
+    expect([of(300_000), of(300_001)]).toEqual([1_700_000_000_123, Number(before(300_001) / 1_000_000n)]);
+  });
+
   test('is that of the checkpoint where there are no tables: nothing of them can come back', () => {
     const empty = databaseSight('rocksdb/agg', { tables: [] });
     expect(stateTimeMs(taskSight({ databases: [empty] }), first)).toBe(1_700_000_000_123);

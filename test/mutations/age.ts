@@ -65,10 +65,26 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A1',
-    without: 'the newest table, where a checkpoint is the first to be seen',
+    without: 'the newest table, where a checkpoint may have been rewritten without progress',
     file: 'src/streams/state-time.ts',
-    from: 'Math.min(writtenMs, newestTableMs(sight) ?? writtenMs)',
+    from: 'writtenMs - progressMs > apartMs ? progressMs : writtenMs',
     to: 'writtenMs',
+    tests: ['src/streams/quality.test.ts'],
+  },
+  {
+    rule: 'A1',
+    without: 'the minutes in which a flush is of one moment with its checkpoint',
+    file: 'src/streams/state-time.ts',
+    from: 'const apartMs = memory.offsetsSince === undefined ? 0 : FLUSHED_MS;',
+    to: 'const apartMs = 0;',
+    tests: ['src/streams/quality.test.ts'],
+  },
+  {
+    rule: 'A1',
+    without: 'all doubt at first sight',
+    file: 'src/streams/state-time.ts',
+    from: 'const apartMs = memory.offsetsSince === undefined ? 0 : FLUSHED_MS;',
+    to: 'const apartMs = FLUSHED_MS;',
     tests: ['src/streams/quality.test.ts'],
   },
   {
