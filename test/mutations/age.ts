@@ -136,7 +136,7 @@ export const AGE: readonly Mutation[] = [
     without: 'the question whether this directory is what was installed',
     file: 'src/agent/round.ts',
     from: 'report === undefined ? undefined : findInstalledTask(report, taken.capture.sight)',
-    to: 'report?.installed.find((one) => one.task === task || findInstalledTask(report, taken.capture.sight))',
+    to: 'report?.installed.find((one) => one.task === task)',
     tests: ['test/system/once-more.test.ts'],
     only: 'A2',
   },
