@@ -99,7 +99,8 @@ describe('forget', () => {
     ['an instance', { instance: 'orders-9' }],
     ['a layout', { layout: 'column-family' }],
     ['a time', { before: 1_000 }],
-    ['an application', { applicationId: 'order', all: true }],
+    ['an application without --all', { applicationId: 'order', before: 1_000 }],
+    ['an application, with --dry-run', { applicationId: 'order', all: true, dryRun: true }],
   ])('says that there is nothing of %s that is not there, and puts up no fence', async (_, settings) => {
     const store = await openStored();
     await expect(forgetIn(store, settings)).rejects.toMatchObject({ kind: 'missing' });
@@ -112,6 +113,30 @@ describe('forget', () => {
     await store.clock.sleep(HOUR_MS, signal);
     await forgetIn(store, { all: true });
     expect(await fencesIn(store)).toBe(2);
+  });
+
+  test('of the whole application fences also where all that was stored is long collected', async () => {
+    const store = await openStored();
+    for (const key of store.keys()) if (!key.endsWith('/repository.json')) await store.delete(key, { signal });
+    expect(said(await forgetIn(store, { all: true }))).toEqual([]);
+    expect(await fencesIn(store)).toBe(1);
+  });
+
+  test('of a whole application of which nothing was ever stored fences its volumes, and says that the name may be wrong', async () => {
+    const store = new SimulatedStore();
+    const forgotten = forgetIn(store, { all: true });
+    await expect(forgotten).rejects.toMatchObject({
+      kind: 'missing',
+      message: 'nothing was ever stored of orders in shop: a fence is up for its volumes only',
+    });
+    expect(await fencesIn(store)).toBe(1);
+  });
+
+  test('without a name, where nothing is stored, puts up no fence', async () => {
+    const store = new SimulatedStore();
+    const forgotten = forgetIn(store, { all: true, applicationId: undefined });
+    await expect(forgotten).rejects.toMatchObject({ kind: 'missing' });
+    expect(store.keys()).toEqual([]);
   });
 
   test.each<[string, Partial<ForgetSettings>]>([

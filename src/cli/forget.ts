@@ -38,7 +38,8 @@ interface ForgottenEntry extends TaskSummary {
 
 /**
  * Puts up a fence: nothing in its scope that was current before it is offered any more, whoever captured it or will.
- * Failure `missing` where nothing lies in the scope: a fence for nothing is most likely a name that was misspelt.
+ * Failure `missing` where nothing lies in the scope: a fence for nothing is most likely a name that was misspelt. For all of an
+ * application it is put up all the same: what was never stored, or is long gone, may lie on volumes that wake up later.
  */
 export async function forget(
   store: ObjectStore,
@@ -76,9 +77,9 @@ export async function forget(
     reason: 'forgotten',
   };
   const inScope = stored.filter((entry) => isIn(draft, entry));
-  // Whoever names the whole application may know of volumes that wake up later.
+  const isKnown = inScope.length > 0 || (await isThere(repository, signal));
   const isWhole = settings.all && settings.before === undefined;
-  if (inScope.length === 0 && !(isWhole && (await isThere(repository, signal))))
+  if (isWhole ? settings.dryRun && !isKnown : inScope.length === 0)
     throw nothingStored(`nothing is stored of ${describeScope(scope)} from before ${jsonTime(scope.beforeMs)}`);
   const entries = inScope.filter((entry) => whyWithdrawn(withdrawals, entry) === undefined);
   if (settings.dryRun) return { fence: draft, isPut: false, entries };
@@ -87,6 +88,14 @@ export async function forget(
     { ...scope, reason: 'forgotten' },
     { random, program, withdrawals, signal },
   );
+  if (!isKnown)
+    throw new Failure(
+      'missing',
+      `nothing was ever stored of ${application} in ${lineage}: a fence is up for its volumes only`,
+      {
+        hint: 'warmstate list, where the name may be misspelt',
+      },
+    );
   return { fence, isPut: true, entries };
 }
 
@@ -115,7 +124,9 @@ async function findStored(repository: Repository, signal: AbortSignal): Promise<
     .sort((left, right) => compareTasks(left.task, right.task) || right.stateTimeMs - left.stateTimeMs);
 }
 
+/** Whether anything ever was. */
 async function isThere(repository: Repository, signal: AbortSignal): Promise<boolean> {
+  if (repository.isMarked) return true;
   const { epochs } = await listRepository(repository, { signal });
   return epochs.length > 0;
 }
