@@ -413,14 +413,18 @@ export function findForgotten(
 ): string | undefined {
   const directory = taskPath(task);
   if (readOffsets(task, disk) === undefined) return undefined;
-  for (const store of cluster.stores) {
-    const { history } = cluster.changelog(task, store.name);
-    for (const path of databasesOf(disk, directory, store)) {
-      const changes = readDatabase(disk, join(directory, path), contents)?.tables.flatMap((table) => table.changes);
-      const foreign = changes?.find((change) => change.history !== history);
-      if (foreign !== undefined)
-        return `${task} holds ${foreign.key}=${foreign.value ?? 'deleted'} of history ${foreign.history}, now is ${history}`;
+  try {
+    for (const store of cluster.stores) {
+      const { history } = cluster.changelog(task, store.name);
+      for (const path of databasesOf(disk, directory, store)) {
+        const changes = readDatabase(disk, join(directory, path), contents)?.tables.flatMap((table) => table.changes);
+        const foreign = changes?.find((change) => change.history !== history);
+        if (foreign !== undefined)
+          return `${task} holds ${foreign.key}=${foreign.value ?? 'deleted'} of history ${foreign.history}, now is ${history}`;
+      }
     }
+  } catch {
+    return undefined; // The cleaner was cut off: the application does not open it (`findLocalFault`).
   }
   return undefined;
 }
