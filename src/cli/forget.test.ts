@@ -107,6 +107,12 @@ describe('forget', () => {
     expect(store.keys().filter((key) => key.includes('/fences/'))).toEqual([]);
   });
 
+  test('reaches further than now by as much as a clock is off unnoticed (A5), and by a second of the store', async () => {
+    const store = await openStored();
+    const { fence } = await forgetIn(store, { all: true });
+    expect(fence.beforeMs - store.clock.nowMs()).toBe(4000);
+  });
+
   test('of the whole application fences also where all was forgotten already: volumes may wake up', async () => {
     const store = await openStored();
     await forgetIn(store, { all: true });

@@ -147,7 +147,7 @@ test('fences are listed with their scope, and in JSON as lines of their own', ()
   };
   const fenced: Listing = { ...quarantined, quarantines: [], fences: [fence] };
   expect(renderListing(fenced, { ...look, columns: 160 })).toContain(
-    'forgotten  59 s ago      0_1, instance orders-0\n',
+    'forgotten  56 s ago      0_1, instance orders-0\n',
   );
   expect(listingJson(fenced).slice(-1)).toMatchObject([
     { kind: 'fence', reason: 'forgotten', tasks: ['0_1'], instance: 'orders-0', layout: null, quality: null },

@@ -21,7 +21,7 @@ export interface ClockSample {
 /** An answer that took longer tells too little: the store may have looked at its clock at any moment of it. */
 const PROMPT_MS = 1000;
 /** Clocks that keep time differ by less, as two prompt answers tell it that know the time to the second. */
-const AGREES_MS = 3000;
+export const AGREES_MS = 3000;
 /** Of a clock that keeps no time at all. */
 const SIGHTINGS_MAX = 16;
 

@@ -2,6 +2,7 @@ import { Failure } from '../base/failure.ts';
 import { list, named, object, oneOf, optional, time } from '../base/json-codec.ts';
 import type { Quality } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
+import { AGREES_MS } from './clocks.ts';
 import type { Layout } from './document.ts';
 import { layoutWord, nameText, qualityWord, taskName } from './document-shape.ts';
 import { decodeText, encodeText } from './format.ts';
@@ -63,8 +64,11 @@ const WORDS: Readonly<Record<FenceReason, string>> = {
   looks_exactly_once: 'the application is exactly-once, its setting is not',
 };
 
-/** Some stores know the time to the second only: what they call now lasts until the next one. */
-export const NOW_LASTS_MS = 1000;
+/**
+ * Some stores know the time to the second only: what they call now lasts until the next one. And what was stamped before it may look
+ * later by as much as a clock is off unnoticed (A5).
+ */
+export const NOW_LASTS_MS = 1000 + AGREES_MS;
 
 /** Whether a fence has everything in its scope that another one has, and reaches as far. */
 export function covers(fence: FenceScope, other: FenceScope): boolean {

@@ -83,7 +83,7 @@ describe('a fence', () => {
     await store.put(key, bytesBody(Buffer.from(text)), { signal });
     const withdrawals = await loadWithdrawals(repository, { signal });
     expect(whyWithdrawn(withdrawals, offerOf(5_000_000))?.reason).toBe('forgotten');
-    expect(whyWithdrawn(withdrawals, offerOf(5_001_000))).toBeUndefined();
+    expect(whyWithdrawn(withdrawals, offerOf(5_004_000))).toBeUndefined();
     expect(notices).toEqual(['withdrawal-unreadable']);
   });
 

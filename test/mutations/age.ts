@@ -334,6 +334,14 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A5',
+    without: 'what a clock is off unnoticed, in a fence of now',
+    file: 'src/repository/fence.ts',
+    from: '1000 + AGREES_MS',
+    to: '1000',
+    tests: ['src/cli/forget.test.ts'],
+  },
+  {
+    rule: 'A5',
     without: 'the question whether an answer was prompt',
     ...CLOCKS,
     from: 'tookMs < 0 || tookMs > PROMPT_MS',

@@ -1,6 +1,5 @@
-import { copyFile, glob, rename, rm, utimes } from 'node:fs/promises';
+import { readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
 import { openRepository } from '../../src/repository/repository.ts';
@@ -59,24 +58,23 @@ describe('after forget --all', () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
     await forget(scenario, '--all');
-    const later = new Date(Date.now() + 60_000);
     await scenario.moveOffsets('0_0', 1);
-    await utimes(join(scenario.applicationDirectory, '0_0', '.checkpoint'), later, later);
-    expect(await decisions(scenario)).toMatchObject({ '0_0': 'local', '0_1': 'cold: forgotten' });
+    await stamp(scenario, '0_0', minutesAgo(-1));
+    expect(await decisions(scenario, await openLater(scenario))).toMatchObject({
+      '0_0': 'local',
+      '0_1': 'cold: forgotten',
+    });
   });
 
   test('a restored task that made no progress is as old as it was, whatever was stamped since (A2)', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await scenario.snapshot();
+    const snapshotTaken = new Date();
     await scenario.loseDisk();
     await scenario.restore();
-    await forget(scenario, '--all');
-    // A fence reaches a second ahead, and nobody stamps when a file is born.
-    await setTimeout(1_500);
-    for (const [task, by] of [['0_0', 0] as const, ['0_1', 1] as const]) {
-      await renewTables(join(scenario.applicationDirectory, task));
-      await scenario.moveOffsets(task, by);
-    }
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await fenceBefore(store, snapshotTaken);
+    for (const [task, by] of [['0_0', 0] as const, ['0_1', 1] as const]) await scenario.moveOffsets(task, by);
     expect(await decisions(scenario)).toMatchObject({ '0_0': 'cold: forgotten', '0_1': 'local' });
   });
 
@@ -96,6 +94,20 @@ describe('after forget --all', () => {
   });
 });
 
+/** As if it had been written then: progress leaves a table as well. */
+async function stamp(scenario: Scenario, task: string, time: Date): Promise<void> {
+  const directory = join(scenario.applicationDirectory, task);
+  const names = await readdir(directory, { recursive: true });
+  for (const name of names.filter((one) => one.endsWith('.sst') || one === '.checkpoint'))
+    await utimes(join(directory, name), time, time);
+}
+
+/** Two minutes from now, by the clocks of store and pod. */
+async function openLater(scenario: Scenario): Promise<{ readonly store: ObjectStore; readonly clock: Clock }> {
+  const clock: Clock = { ...systemClock, nowMs: () => Date.now() + 120_000 };
+  return { store: await openFileStore(scenario.repositoryDir, { clock, random: systemRandom }), clock };
+}
+
 /** As `forget --all --before` where something older is stored. */
 async function fenceBefore(store: ObjectStore, time: Date): Promise<void> {
   const { signal } = new AbortController();
@@ -105,15 +117,6 @@ async function fenceBefore(store: ObjectStore, time: Date): Promise<void> {
   const fence = { ...scope, beforeMs: time.getTime(), reason: 'forgotten' } as const;
   const how = { random: systemRandom, program: 'warmstate test', withdrawals, signal };
   await writeFence(await openRepository(store, where), fence, how);
-}
-
-/** As a flush or a compaction does: all tables are born anew. */
-async function renewTables(taskDirectory: string): Promise<void> {
-  for await (const name of glob('**/*.sst', { cwd: taskDirectory })) {
-    const table = join(taskDirectory, name);
-    await copyFile(table, `${table}.new`);
-    await rename(`${table}.new`, table);
-  }
 }
 
 function minutesAgo(minutes: number): Date {
