@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { ClockSighting } from '../repository/clocks.ts';
 import { RESTORE_REPORT_PATH } from '../repository/recall.ts';
 import type { Taint } from '../repository/record.ts';
@@ -37,13 +38,32 @@ export interface Outcome {
 
 /** Leaves restore.json: what the processes after this one recognise directories by. Failure `unavailable` of the disk. */
 export async function leaveReport(outcome: Outcome, disk: DiskOperations): Promise<void> {
-  const { stateDir } = outcome.settings;
+  return writeReport(makeReport(outcome), outcome.settings.stateDir, disk);
+}
+
+/**
+ * Leaves what is known of the clock, before anything is stamped by it: where a restore does not come to its end, whoever comes next
+ * must know (A5). What an earlier restore left stands until then. Failure `unavailable` of the disk.
+ */
+export async function leaveClocks(
+  known: Pick<Outcome, 'settings' | 'timeMs' | 'clocks' | 'earlier'>,
+  disk: DiskOperations,
+): Promise<void> {
+  const { earlier, clocks, settings } = known;
+  if (isDeepStrictEqual(clocks, earlier?.clocks ?? [])) return;
+  const unfinished = makeReport({ ...known, epoch: undefined, result: UNFINISHED, installed: [], locals: [] });
+  await writeReport(earlier === undefined ? unfinished : { ...earlier, clocks }, settings.stateDir, disk);
+}
+
+const UNFINISHED: RestoreResult = { outcome: 'failed', tasks: [], bytesDownloaded: 0, requests: 0, durationMs: 0 };
+
+async function writeReport(report: RestoreReport, stateDir: string, disk: DiskOperations): Promise<void> {
   const ours = join(stateDir, WARMSTATE_DIRECTORY);
   const path = join(stateDir, RESTORE_REPORT_PATH);
   await onDisk(`write ${path}`, async () => {
     await disk.makeDirectory(ours);
     try {
-      await disk.write(`${path}.tmp`, encodeRestoreReport(makeReport(outcome)));
+      await disk.write(`${path}.tmp`, encodeRestoreReport(report));
       await disk.rename(`${path}.tmp`, path);
     } catch (error) {
       await disk.remove(`${path}.tmp`);

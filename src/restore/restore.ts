@@ -40,7 +40,7 @@ import { lookAtVolume } from './local.ts';
 import { OwnRecord } from './own-record.ts';
 import { type CarryOut, restoreAll, restoreChosen } from './passes.ts';
 import { type LocalTask, type OfferedEntry, objectToNewerLayout, type PlanTerms, type TaskPlan } from './plan.ts';
-import { leaveReport } from './report.ts';
+import { leaveClocks, leaveReport } from './report.ts';
 import { openSharedDisk } from './shared-disk.ts';
 import { removeLeftStaging } from './staging.ts';
 import { type Survey, takeSurvey } from './survey.ts';
@@ -125,6 +125,15 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
   const sample = sampleClock(world.clock, { askedAtMs, storeTimeMs });
 
   const report = await readRestoreReport(settings.stateDir, world.files, notice);
+  if (!settings.isDryRun && !settings.isDrill) {
+    const left = {
+      settings,
+      timeMs: world.clock.nowMs(),
+      clocks: noteClock(report?.clocks ?? [], sample),
+      earlier: report,
+    };
+    await unlessUnavailable('note what our clock is', world, () => leaveClocks(left, disk));
+  }
   await using manifests = new ManifestTails(world.files);
   const tools = { ...world, disk, manifests };
   const base =

@@ -320,6 +320,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A5',
+    without: 'what a restore knew of the clock that did not come to its end',
+    file: 'src/restore/restore.ts',
+    from: 'if (!settings.isDryRun && !settings.isDrill) {',
+    to: 'if (settings === null) {',
+    tests: ['test/system/forget.test.ts'],
+    only: 'does not come to its end',
+  },
+  {
+    rule: 'A5',
     without: 'the end of a clock: it counts for ever',
     ...CLOCKS,
     from: 'byMs > AGREES_MS && wallMs + storeAheadMs - AGREES_MS <= untilMs',

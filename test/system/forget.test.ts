@@ -2,6 +2,7 @@ import { readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
+import { Failure } from '../../src/base/failure.ts';
 import { openRepository } from '../../src/repository/repository.ts';
 import { NOTHING_WITHDRAWN, writeFence } from '../../src/repository/withdrawals.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
@@ -91,6 +92,25 @@ describe('after forget --all', () => {
     for (const task of TASKS) await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), written, written);
     await fenceBefore(store, minutesAgo(60));
     expect(await decisions(scenario, { store })).toEqual(all(decision));
+  });
+
+  test('a restore that does not come to its end says what the clock was all the same (A5)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await scenario.snapshot({ store });
+    const clock: Clock = { ...systemClock, nowMs: () => Date.now() + 10 * 60_000 };
+    const broken: ObjectStore = {
+      ...store,
+      get: async (key, options) => {
+        if (key.includes('/records/')) throw new Failure('unavailable', `cannot get ${key}`);
+        return store.get(key, options);
+      },
+    };
+    await expect(scenario.restore({ store: broken, clock })).rejects.toMatchObject({ kind: 'unavailable' });
+    const written = minutesAgo(55);
+    for (const task of TASKS) await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), written, written);
+    await fenceBefore(store, minutesAgo(60));
+    expect(await decisions(scenario, { store })).toEqual(all('warm'));
   });
 });
 
