@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
 import { hasEqualOffsets, hasProgressed } from '../repository/best.ts';
+import { AGREES_MS } from '../repository/clocks.ts';
 import type { Layout } from '../repository/document.ts';
 import { type FencedState, stemsFrom } from '../repository/fence.ts';
 import { parseSnapshotName } from '../repository/keys.ts';
@@ -113,7 +114,10 @@ function whyLocallyFenced(
   const { sight, verdict, offsets, installed } = local;
   const isBeyond = installed === undefined || hasProgressed({ offsets }, installed);
   const offeredBy = installed === undefined ? '' : parseSnapshotName(installed.snapshot).epoch;
-  const writtenMs = local.stateTimeMs ?? toStateTimeMs(Number(sight.facts.mtimeNs / 1_000_000n), how);
+  const { mtimeNs } = sight.facts;
+  const writtenMs = isOfFuture([mtimeNs, sight.checkpoint?.mtimeNs ?? mtimeNs], how)
+    ? Number.NEGATIVE_INFINITY
+    : (local.stateTimeMs ?? toStateTimeMs(Number(mtimeNs / 1_000_000n), how));
   return whyFenced({
     task: sight.task,
     layout: layoutOf(sight),
@@ -146,7 +150,9 @@ async function whyUnreadableFenced(
   const { settings, whyFenced, tools } = how;
   const facts = await tools.files.stat(join(applicationDirectory, task));
   if (facts === undefined) return undefined;
-  const writtenMs = toStateTimeMs(Number(facts.mtimeNs / 1_000_000n), how);
+  const writtenMs = isOfFuture([facts.mtimeNs], how)
+    ? Number.NEGATIVE_INFINITY
+    : toStateTimeMs(Number(facts.mtimeNs / 1_000_000n), how);
   const isOf = (instance: string): boolean => instance === settings.instance;
   return whyFenced({ task, layout: 'file', quality: undefined, stateTimeMs: writtenMs, isOf });
 }
@@ -157,6 +163,12 @@ function toStateTimeMs(
   { storeAheadMs, olderByMs }: Pick<Parameters<typeof lookAtVolume>[1], 'storeAheadMs' | 'olderByMs'>,
 ): number {
   return wallMs + storeAheadMs - olderByMs(wallMs);
+}
+
+/** Then a faster clock has stamped it that nobody of ours knew, and it may be of any moment: no fence spares it (A5). */
+function isOfFuture(stampsNs: readonly bigint[], how: Parameters<typeof lookAtVolume>[1]): boolean {
+  const nowMs = how.tools.clock.nowMs() + how.storeAheadMs;
+  return stampsNs.some((stampNs) => toStateTimeMs(Number(stampNs / 1_000_000n), how) > nowMs + AGREES_MS);
 }
 
 /** An installed directory tells nothing of an application until that has opened it. */

@@ -329,6 +329,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A5',
+    without: 'distrust of a stamp of the future, where a fence is asked about a volume',
+    file: 'src/restore/local.ts',
+    from: 'how) > nowMs + AGREES_MS',
+    to: 'how) > Infinity',
+    tests: ['test/system/forget.test.ts'],
+    only: 'with a time to come',
+  },
+  {
+    rule: 'A5',
     without: 'the end of a clock: it counts for ever',
     ...CLOCKS,
     from: 'byMs > AGREES_MS && wallMs + storeAheadMs - AGREES_MS <= untilMs',

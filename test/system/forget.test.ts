@@ -94,6 +94,21 @@ describe('after forget --all', () => {
     expect(await decisions(scenario, { store })).toEqual(all(decision));
   });
 
+  test.each([
+    ['may be of any moment: no fence spares it', minutesAgo(60), 'warm'],
+    ['stays, where nothing is fenced', undefined, 'local'],
+  ])('what a clock that nobody knows has stamped with a time to come %s (A5)', async (_name, fence, decision) => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await scenario.snapshot({ store });
+    if (fence !== undefined) await fenceBefore(store, fence);
+    for (const task of TASKS) {
+      await scenario.moveOffsets(task, 1);
+      await stamp(scenario, task, minutesAgo(-5));
+    }
+    expect(await decisions(scenario, { store, guarantee: 'at_least_once' })).toEqual(all(decision));
+  });
+
   test('a restore that does not come to its end says what the clock was all the same (A5)', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
