@@ -274,6 +274,26 @@ describe('on a volume', () => {
     expect([findLocalFault('0_0', world), findForgotten('0_0', world)]).toEqual([undefined, undefined]);
   });
 
+  test('what follows others hears of every deletion, also where hours go by at once', async () => {
+    const { world, cluster, clock } = openVolume();
+    const standby = { ...world, disk: new MemoryDisk({ clock: { nowMs: () => clock.nowMs } }) };
+    standby.disk.makeDirectory(STATE_DIR);
+    const app = new ModelApp(standby);
+    app.standBy('0_0');
+    const write = (key: string, value: number | undefined): void => {
+      const [changelog] = cluster.changelogsOf('0_0');
+      changelog?.append({ key, segment: 0, value, atMs: clock.nowMs });
+      changelog?.commit(clock.nowMs);
+    };
+    write('k8', 1);
+    app.catchUp();
+    write('k8', undefined);
+    await clock.advance(30 * HOUR_MS);
+    write('k9', 1);
+    app.endStandby('0_0');
+    expect(findLocalFault('0_0', standby)).toBeUndefined();
+  });
+
   test('what is installed is true: not what misses a table', () => {
     const { world } = openVolume();
     const [table] = world.disk

@@ -123,6 +123,7 @@ class ModelTask {
   #databases = new Map<string, SimulatedDatabase>();
   readonly #applied = new Map<string, number>();
   readonly #isStandby: boolean;
+  #openedMs = 0;
   #isReplaying = true;
   /** Something was replayed since it was opened. */
   #hasProgressed = false;
@@ -227,9 +228,11 @@ class ModelTask {
     return cluster.stores.some(({ name }) => this.#outstanding(name).length > 0);
   }
 
+  /** Who is there reads what comes long before the log forgets it, also where hours go by in one step. */
   #outstanding(store: string): readonly Change[] {
     const { cluster, nowMs } = this.#world;
-    return cluster.changelog(this.#task, store).after(this.#applied.get(store) ?? -1, nowMs());
+    const readMs = Math.min(nowMs(), this.#openedMs + LAG_MS_MAX);
+    return cluster.changelog(this.#task, store).after(this.#applied.get(store) ?? -1, readMs);
   }
 
   /** So many changes of every store at most; all of them where the oldest is about to be forgotten. */
@@ -275,6 +278,7 @@ class ModelTask {
     this.#databases = new Map();
     this.#applied.clear();
     this.#isReplaying = true;
+    this.#openedMs = this.#world.nowMs();
     this.#hasProgressed = false;
     this.checkpointed = undefined;
     for (const store of cluster.stores) this.#openStore(store, offsets?.get(topicOf(store.name)));

@@ -52,6 +52,11 @@ export class SimulatedProcess {
     return this.#thaw !== undefined;
   }
 
+  /** With its whole machine. */
+  get isSuspended(): boolean {
+    return this.isFrozen && this.#isSuspended;
+  }
+
   readonly clock: Clock = {
     nowMs: () => this.#world.nowMs + this.#skewMs(),
     monotonicMs: () => this.#steadyMs(),

@@ -153,6 +153,7 @@ class Simulation {
   readonly #deletions = new Map<string, Generator<string, void>>();
   /** The application is reset, and not yet forgotten. */
   #isResetting = false;
+  #resets = 0;
   /** The faults have ended. */
   #isCalm = false;
   #commands = 0;
@@ -307,7 +308,8 @@ class Simulation {
         if (restoring.process.isDead) pod.startRestore();
         else this.#startApp(pod, restoring);
       }
-      if (pod.restartsAtMs !== undefined && pod.restartsAtMs <= this.#clock.steadyMs) {
+      const isSuspended = pod.lives.some(({ process }) => process.isSuspended);
+      if (pod.restartsAtMs !== undefined && pod.restartsAtMs <= this.#clock.steadyMs && !isSuspended) {
         pod.restartsAtMs = undefined;
         pod.startApp();
         this.#assign({ isMove: false });
@@ -541,9 +543,16 @@ class Simulation {
       if (deletion.next().done === true) this.#deletions.delete(key);
   }
 
+  /** Alone, or with its machine: then its application does nothing either, has lost its tasks when it wakes up, and begins anew. */
   #freeze(life: Life<unknown>): void {
-    life.process.freeze({ suspended: this.#chance.happens(0.4) });
-    this.#note(`${life.process.name} freezes`);
+    const suspended = this.#chance.happens(0.4);
+    life.process.freeze({ suspended });
+    this.#note(`${life.process.name} freezes${suspended ? ' with its machine' : ''}`);
+    const pod = this.#pods.find(({ lives }) => lives.includes(life));
+    if (!life.process.isSuspended || pod?.app === undefined) return;
+    pod.app.crash();
+    pod.app = undefined;
+    pod.restartsAtMs = this.#clock.steadyMs;
   }
 
   #thaw(process: SimulatedProcess): void {
@@ -641,12 +650,14 @@ class Simulation {
     );
   }
 
+  /** Of what stands when it begins: what was reset since is another matter. */
   async #forgetAll(parts: CommandParts): Promise<string> {
+    const reset = this.#resets;
     const said = await this.#forgetBy(parts, { all: true, task: undefined }).catch((error: unknown) => {
       if (isFailure(error, 'missing')) return 'found nothing';
       throw error;
     });
-    this.#isResetting = false;
+    if (reset === this.#resets) this.#isResetting = false;
     return said;
   }
 
@@ -682,6 +693,7 @@ class Simulation {
     }
     this.#cluster.reset();
     this.#isResetting = true;
+    this.#resets += 1;
     this.#invariants.forget();
   }
 
@@ -726,11 +738,15 @@ class Simulation {
     this.#bucket.weather = FAIR_WEATHER;
     this.#bucket.isAway = false;
     this.#clock.wakeInTime();
-    for (const pod of this.#pods) this.#setClockRight(pod);
     for (const { process } of this.#lives) {
       process.leaveAlone();
       this.#thaw(process);
     }
+    // A clock that is set, and set back, while nobody looks and reaches the store, is known of nowhere (README).
+    for (const pod of this.#pods) if (pod.app !== undefined && pod.sidecar?.isOver !== false) pod.startSidecar();
+    const early = await this.#rest(MINUTE_MS);
+    if (early !== undefined) return early;
+    for (const pod of this.#pods) this.#setClockRight(pod);
     for (let tries = 0; this.#isResetting; tries++) {
       await this.#command('forget', (parts) => this.#forgetAll(parts));
       if (tries > 3) return 'all converges: forget fails in fair weather';
