@@ -109,7 +109,18 @@ test('the changelog of another application names no store', () => {
 });
 
 /** Stores have tables, but for those with a question mark. */
-function cover(entries: readonly string[], stores: readonly string[]): ReturnType<typeof coverStores> {
+test('a store that stayed at home for want of an offset is not missing where the task was installed', () => {
+  const named = ['orders-agg-changelog 0 1', 'orders-win-changelog 0 -4'];
+  expect(cover(named, ['agg'], true)).toEqual({ kind: 'covered', stores: new Set(['agg']), leftOut: [] });
+  expect(cover(named, ['agg'])).toMatchObject({ kind: 'refused', why: { reason: 'incomplete' } });
+  expect(cover(['orders-agg-changelog 0 1', 'orders-win-changelog 0 1'], ['agg'], true).kind).toBe('refused');
+});
+
+function cover(
+  entries: readonly string[],
+  stores: readonly string[],
+  isInstalled = false,
+): ReturnType<typeof coverStores> {
   const found = stores.map((name) => [name.replace('?', ''), { hasTables: !name.endsWith('?') }] as const);
-  return coverStores(checkpointSight(entries).content, new Map(found), 'orders');
+  return coverStores(checkpointSight(entries).content, new Map(found), { applicationId: 'orders', isInstalled });
 }

@@ -73,15 +73,19 @@ export type OffsetCover =
 
 /**
  * Which store has an offset (C1, C3). A changelog `<application.id>-<store>-changelog` names its store; the topic of
- * an optimized-away changelog or of a global table names none, so such topics are only counted.
+ * an optimized-away changelog or of a global table names none, so such topics are only counted. In a directory as it was
+ * installed a store without an offset is not there, for it stayed at home: Kafka Streams makes it, and fills it from the beginning.
  */
 export function coverStores(
   checkpoint: Checkpoint,
   stores: ReadonlyMap<string, { readonly hasTables: boolean }>,
-  applicationId: string,
+  { applicationId, isInstalled }: { readonly applicationId: string; readonly isInstalled: boolean },
 ): OffsetCover {
   const withOffset = new Set([...checkpoint.offsets.keys()].map((key) => key.slice(0, key.lastIndexOf('-'))));
-  const ofStore = new Map([...checkpoint.topics].map((topic) => [topic, storeOf(topic, applicationId)]));
+  const isAtHome = ([topic, store]: readonly [string, string | undefined]): boolean =>
+    isInstalled && !withOffset.has(topic) && store !== undefined && !stores.has(store);
+  const topics = [...checkpoint.topics].map((topic) => [topic, storeOf(topic, applicationId)] as const);
+  const ofStore = new Map(topics.filter((one) => !isAtHome(one)));
   const missing = [...ofStore].find(([, store]) => store !== undefined && !stores.has(store));
   if (missing !== undefined) {
     return refused('incomplete', `.checkpoint names ${missing[0]}, but there is no store ${missing[1]}`);

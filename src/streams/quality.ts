@@ -165,8 +165,9 @@ function judgeColumnFamily(sight: TaskSight, { memory, context, missing, undated
 
 function judgeFile(sight: TaskSight, { memory, context, missing, undatedNs }: Given): Judgement {
   const { checkpoint } = sight;
-  const cover =
-    checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), context.applicationId);
+  const { applicationId, installedQuality } = context;
+  const how = { applicationId, isInstalled: installedQuality !== undefined };
+  const cover = checkpoint === undefined ? undefined : coverStores(checkpoint.content, storesOf(sight), how);
   const leftOut = cover?.kind === 'covered' ? cover.leftOut : [];
   const passed = isCovered(sight, memory, context);
   const next = remember(sight, memory, {

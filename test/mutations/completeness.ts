@@ -47,8 +47,8 @@ export const COMPLETENESS: readonly Mutation[] = [
     rule: 'C1',
     without: 'mercy for topics that name no store',
     ...COVER,
-    from: 'store !== undefined && !stores.has(store)',
-    to: 'store === undefined || !stores.has(store)',
+    from: 'find(([, store]) => store !== undefined && !stores.has(store)',
+    to: 'find(([, store]) => store === undefined || !stores.has(store)',
   },
   {
     rule: 'C1',
@@ -184,6 +184,20 @@ export const COMPLETENESS: readonly Mutation[] = [
     ...COVER,
     from: "return { kind: 'covered', stores: served, leftOut };",
     to: "return { kind: 'covered', stores: served, leftOut: [] };",
+  },
+  {
+    rule: 'C3',
+    without: 'the knowledge that what has no offset stayed at home',
+    ...COVER,
+    from: 'isInstalled && !withOffset.has(topic)',
+    to: 'isInstalled && topic === store',
+  },
+  {
+    rule: 'C3',
+    without: 'the offset that tells that it did not',
+    ...COVER,
+    from: 'isInstalled && !withOffset.has(topic) &&',
+    to: 'isInstalled &&',
   },
   {
     rule: 'C3',

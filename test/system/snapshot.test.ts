@@ -247,6 +247,17 @@ describe('what cannot be captured', () => {
     expect(await stat(windows).catch(() => 'at home')).toBe('at home');
   });
 
+  test('C3: a store without an offset stays at home, and the task comes back without it', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.rewriteCheckpoint('0_1', (line) => line.replace(/(-win-changelog 1 )\d+/, '$1-4'));
+    expect(outcomes(await scenario.snapshot())['0_1']).toBe('captured: no_offset');
+    await scenario.loseDisk();
+    const { tasks } = await scenario.restore();
+    expect(tasks.find(({ task }) => task === '0_1')).toMatchObject({ decision: 'warm', why: undefined });
+    // And so it stays until the application has opened it.
+    expect(outcomes(await scenario.snapshot())['0_1']).toBe('unchanged');
+  });
+
   test('ksqlDB is refused altogether', async () => {
     await using scenario = await Scenario.open(CLOSED);
     await rename(scenario.applicationDirectory, join(scenario.stateDir, '_confluent-ksql-default_query_1'));
