@@ -271,13 +271,13 @@ export class Looks implements AsyncDisposable {
     return this.#recollection.mayBeOlderByMs?.(wallMs, sinceMs) ?? 0;
   }
 
-  #judge(sight: TaskSight, clockSteppedBack: boolean): Judgement {
+  #judge(sight: TaskSight, clockWasSet: boolean): Judgement {
     const known = this.#memories.get(sight.task);
     return judge(sight, {
       applicationId: this.#where.applicationId,
       nowMs: this.#world.clock.nowMs(),
       isRunning: this.isRunning,
-      clockSteppedBack,
+      clockWasSet,
       memory: known !== undefined && isAbout(known, sight) ? known : recallTask(this.#recollection, sight),
       installedQuality: findInstalledQuality(this.#recollection.report, sight),
       transactionalStores: this.#where.transactionalStores,

@@ -85,7 +85,7 @@ async function run(
       applicationId: MODEL_APPLICATION,
       nowMs: task.nowMs + 1000,
       isRunning: true,
-      clockSteppedBack: false,
+      clockWasSet: false,
       memory,
       installedQuality: undefined,
       transactionalStores: false,

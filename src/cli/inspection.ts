@@ -143,7 +143,7 @@ async function inspectTask(look: TaskLook, tools: CaptureTools): Promise<readonl
     applicationId: look.application,
     nowMs: tools.clock.nowMs(),
     isRunning: look.isRunning,
-    clockSteppedBack: false,
+    clockWasSet: false,
     memory: recallTask({ base: undefined, report: look.report }, sight),
     installedQuality: findInstalledQuality(look.report, sight),
     transactionalStores: look.transactionalStores,

@@ -146,7 +146,7 @@ async function assertInstallable(staging: Staging, entry: Entry, tools: InstallT
     applicationId: tools.applicationId,
     nowMs: tools.clock.nowMs(),
     isRunning: false,
-    clockSteppedBack: false,
+    clockWasSet: false,
     memory: undefined,
     installedQuality: entry.quality,
     transactionalStores: false,

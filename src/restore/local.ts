@@ -204,7 +204,7 @@ function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1])
     applicationId: settings.applicationId,
     nowMs: tools.clock.nowMs(),
     isRunning: false,
-    clockSteppedBack: checkpointMs !== undefined && how.olderByMs(checkpointMs) > 0,
+    clockWasSet: checkpointMs !== undefined && how.olderByMs(checkpointMs) > 0,
     memory: recallTask(recollection, sight),
     installedQuality: findInstalledQuality(recollection.report, sight),
     transactionalStores: settings.transactionalStores,

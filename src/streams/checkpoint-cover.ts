@@ -6,7 +6,7 @@ export function isCovered(sight: TaskSight, memory: TaskMemory | undefined, cont
   // Q8: an installed directory that was not opened since is worth what it was worth when it was captured.
   if (context.installedQuality !== undefined) return context.installedQuality === 'clean';
   const { mtimeNs } = sight.checkpoint;
-  const isDated = !context.clockSteppedBack && hasNoFutureStamp(sight, mtimeNs, context.nowMs);
+  const isDated = !context.clockWasSet && hasNoFutureStamp(sight, mtimeNs, context.nowMs);
   const isVisible = sight.databases.every((database) => !database.newestDropped || isOlder(database, sight, memory));
   const isOpen = !isSeenExceeded(sight, memory);
   return (isDated && isVisible && isOpen && coversByStamps(sight, mtimeNs)) || coversByMemory(sight, memory);
@@ -97,5 +97,5 @@ export function isDated(writtenNs: bigint | undefined, memory: TaskMemory | unde
   // Q8: what is as it was installed is whole, whatever its stamps say.
   if (context.installedQuality !== undefined || writtenNs === undefined) return true;
   const isAhead = isFuture(writtenNs, context.nowMs + SERVER_AHEAD_MS);
-  return memory?.undatedNs !== writtenNs && !context.clockSteppedBack && !isAhead;
+  return memory?.undatedNs !== writtenNs && !context.clockWasSet && !isAhead;
 }

@@ -108,7 +108,6 @@ test('the changelog of another application names no store', () => {
   });
 });
 
-/** Stores have tables, but for those with a question mark. */
 test('a store that stayed at home for want of an offset is not missing where the task was installed', () => {
   const named = ['orders-agg-changelog 0 1', 'orders-win-changelog 0 -4'];
   expect(cover(named, ['agg'], true)).toEqual({ kind: 'covered', stores: new Set(['agg']), leftOut: [] });
@@ -116,6 +115,7 @@ test('a store that stayed at home for want of an offset is not missing where the
   expect(cover(['orders-agg-changelog 0 1', 'orders-win-changelog 0 1'], ['agg'], true).kind).toBe('refused');
 });
 
+/** Stores have tables, but for those with a question mark. */
 function cover(
   entries: readonly string[],
   stores: readonly string[],

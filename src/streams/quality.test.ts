@@ -209,7 +209,7 @@ describe('Q5: a clock that jumped voids the stamps', () => {
 
   test.each([
     ['the checkpoint is from the future', ofTheFuture, {}, LIVE],
-    ['the clock was seen to go back', CLOSED, { clockSteppedBack: true }, CLEAN],
+    ['the clock was seen to go back', CLOSED, { clockWasSet: true }, CLEAN],
   ])(
     '%s: then nothing tells that no store is missing (D2), unless an earlier look does',
     (_name, sight, context, known) => {
@@ -221,12 +221,12 @@ describe('Q5: a clock that jumped voids the stamps', () => {
   test('a checkpoint that came after the clock was set back proves nothing of what it is compared with', () => {
     const rewritten = { ...CLOSED, checkpoint: checkpointOf({ inode: 78n }) };
     expect(verdicts(rewritten, { after: [FLUSHED] })).toEqual(CLEAN);
-    expect(verdicts(rewritten, { after: [FLUSHED], clockSteppedBack: true })).toEqual(LIVE);
+    expect(verdicts(rewritten, { after: [FLUSHED], clockWasSet: true })).toEqual(LIVE);
   });
 
   test.each([
     ['of the checkpoint', ofTheFuture, {}],
-    ['that went back', CLOSED, { firstSteppedBack: true }],
+    ['that went back', CLOSED, { firstWasSet: true }],
   ])('also once the clock has come up with it: the stamp %s', (_name, sight, context) => {
     const later = { nowMs: laterMs(180_000), firstMs: laterMs(60_000), ...context };
     expect(verdicts(sight, { after: [sight], ...later })).toEqual(CHANGING);
@@ -246,7 +246,7 @@ describe('Q5: a clock that jumped voids the stamps', () => {
   });
 
   test('but not what passed before', () => {
-    expect(verdicts(CLOSED, { after: [CLOSED], clockSteppedBack: true })).toEqual(CLEAN);
+    expect(verdicts(CLOSED, { after: [CLOSED], clockWasSet: true })).toEqual(CLEAN);
   });
 });
 
@@ -513,8 +513,8 @@ describe('for any life of a task', () => {
     fc.assert(
       fc.property(sights, sights, contexts, (first, second, context) => {
         const { memory } = judge(first, context);
-        const trusted = judge(second, { ...context, memory, clockSteppedBack: false });
-        const doubted = judge(second, { ...context, memory, clockSteppedBack: true });
+        const trusted = judge(second, { ...context, memory, clockWasSet: false });
+        const doubted = judge(second, { ...context, memory, clockWasSet: true });
         if (doubted.exactlyOnce.kind === 'valid') expect(trusted.exactlyOnce).toEqual(doubted.exactlyOnce);
       }),
       { numRuns: 1_000 },
@@ -575,7 +575,7 @@ const contexts: fc.Arbitrary<JudgeContext> = fc
   .record({
     nowMs: fc.constantFrom(laterMs(1), laterMs(60_000), laterMs(600_000)),
     isRunning: fc.boolean(),
-    clockSteppedBack: fc.boolean(),
+    clockWasSet: fc.boolean(),
     installedQuality: fc.option(fc.constantFrom('clean', 'live'), { nil: undefined }),
   })
   .map((changes) => lookContext(changes));
@@ -584,7 +584,7 @@ type Life = Partial<JudgeContext> & {
   /** Earlier looks, in their order. */
   readonly after?: readonly TaskSight[];
   readonly firstMs?: number;
-  readonly firstSteppedBack?: boolean;
+  readonly firstWasSet?: boolean;
   readonly firstInstalled?: 'clean' | 'live';
   readonly isRunningNow?: boolean;
 };
@@ -596,13 +596,13 @@ function verdicts(sight: TaskSight, life: Life = {}): readonly string[] {
 }
 
 function judgeAfter(sight: TaskSight, life: Life): Judgement {
-  const { after: earlier = [], firstMs, firstSteppedBack = false, firstInstalled, isRunningNow, ...changes } = life;
+  const { after: earlier = [], firstMs, firstWasSet = false, firstInstalled, isRunningNow, ...changes } = life;
   const context = lookContext(changes);
   let memory: JudgeContext['memory'];
   for (const [index, look] of earlier.entries()) {
     const first = {
       nowMs: firstMs ?? context.nowMs,
-      clockSteppedBack: firstSteppedBack,
+      clockWasSet: firstWasSet,
       installedQuality: firstInstalled,
     };
     memory = judge(look, { ...context, ...(index === 0 ? first : {}), memory }).memory;

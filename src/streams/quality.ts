@@ -92,8 +92,8 @@ export interface JudgeContext {
   readonly nowMs: number;
   /** Whether the application's lock is held. */
   readonly isRunning: boolean;
-  /** The wall clock was seen to go back since the checkpoint was first seen (Q5). */
-  readonly clockSteppedBack: boolean;
+  /** The wall clock was seen to be set, back or ahead, since the checkpoint was first seen (Q5). */
+  readonly clockWasSet: boolean;
   /** Of earlier looks at this task, if there were any; of another directory it is ignored. */
   readonly memory: TaskMemory | undefined;
   /** The quality with which this directory was installed, where the application has not opened it since (Q8). */

@@ -247,14 +247,14 @@ export const COMPLETENESS: readonly Mutation[] = [
     rule: 'D2',
     without: 'distrust of a checkpoint from the future',
     ...DATED,
-    from: ' && !context.clockSteppedBack && !isAhead;',
-    to: ' && !context.clockSteppedBack && isAhead !== undefined;',
+    from: ' && !context.clockWasSet && !isAhead;',
+    to: ' && !context.clockWasSet && isAhead !== undefined;',
   },
   {
     rule: 'D2',
     without: 'distrust of a clock that went back',
     ...DATED,
-    from: ' && !context.clockSteppedBack && !isAhead;',
+    from: ' && !context.clockWasSet && !isAhead;',
     to: ' && !isAhead;',
   },
   {

@@ -237,7 +237,7 @@ export const QUALITY: readonly Mutation[] = [
     rule: 'Q5',
     without: 'a wall clock that was seen to go back',
     ...COVER,
-    from: '!context.clockSteppedBack && hasNoFutureStamp',
+    from: '!context.clockWasSet && hasNoFutureStamp',
     to: 'hasNoFutureStamp',
   },
   {

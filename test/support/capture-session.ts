@@ -47,7 +47,7 @@ export class CaptureSession implements AsyncDisposable {
       applicationId: basename(applicationDirectory),
       nowMs: systemClock.nowMs(),
       isRunning: true,
-      clockSteppedBack: false,
+      clockWasSet: false,
       memory: this.#memory,
       installedQuality: undefined,
       transactionalStores: false,

@@ -113,7 +113,7 @@ export function lookContext(changes: Partial<JudgeContext> = {}): JudgeContext {
     applicationId: APPLICATION_ID,
     nowMs: Number(after(60_000) / 1_000_000n),
     isRunning: false,
-    clockSteppedBack: false,
+    clockWasSet: false,
     memory: undefined,
     installedQuality: undefined,
     transactionalStores: false,

@@ -37,7 +37,7 @@ export function judgeSight(
     applicationId: context.applicationId,
     nowMs: systemClock.nowMs() + (context.laterMs ?? 0),
     isRunning: false,
-    clockSteppedBack: false,
+    clockWasSet: false,
     memory: context.memory,
     installedQuality: undefined,
     transactionalStores: false,

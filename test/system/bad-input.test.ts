@@ -258,7 +258,8 @@ describe('time that runs out', () => {
     await abortInTime(scenario, told, new Error('SIGTERM'));
     await ended;
     expect(await readdir(scenario.applicationDirectory)).toEqual(['0_0']);
-    expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual([]);
+    // What was known of the clock by then, for the stamps of what is installed (A5).
+    expect(await readdir(join(scenario.stateDir, '.warmstate'))).toEqual(['restore.json']);
   });
 });
 
