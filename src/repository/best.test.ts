@@ -54,6 +54,23 @@ describe('the best of several offers', () => {
     expect(best([old, renamed], terms)).toBe(renamed);
   });
 
+  test('is the owner that was closed together with a standby which had not begun one of its stores', () => {
+    const [owner, standby] = [offer({ a: 1000, b: 1 }, 6), offer({ a: 1000 }, 1)];
+    expect(best([standby, owner], terms)).toBe(owner);
+    expect(best([offer({ a: 1001 }, 1), owner], terms)).not.toBe(owner);
+    expect(best([standby, offer({ a: 1000, b: 1 }, 6 + 1 / MINUTE_MS)], terms)).toBe(standby);
+    expect(best([standby, { ...owner, lives: false }], terms)).toBe(standby);
+    expect(
+      best(
+        [
+          { ...standby, lives: false },
+          { ...owner, lives: false },
+        ],
+        terms,
+      ),
+    ).toEqual({ ...owner, lives: false });
+  });
+
   test('of one age is the one of the better quality, then the one of the newer document', () => {
     const live = offer({ a: 1 }, 1, { quality: 'live' });
     const transactional = offer({ a: 1 }, 1, { quality: 'transactional' });

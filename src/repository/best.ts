@@ -34,6 +34,9 @@ export interface Terms<T extends Offer = Offer> {
 /** An owner that was fenced off may go on writing for about so long: the default of `max.poll.interval.ms`. */
 const ZOMBIE_MS_MAX = 5 * 60_000;
 
+/** What is closed together is closed within so long. */
+const ABOUT_MS = 5 * 60_000;
+
 const QUALITY_RANK: Readonly<Record<Quality, number>> = { clean: 0, transactional: 1, live: 2 };
 const LAYOUT_RANK: Readonly<Record<Layout, number>> = { file: 0, 'column-family': 1 };
 
@@ -44,6 +47,8 @@ const LAYOUT_RANK: Readonly<Record<Layout, number>> = { file: 0, 'column-family'
  *   changelogs that is at most five minutes older: an owner that lost its task may be ahead and still lack records;
  * - one is dropped that another with the same changelogs is at least as far as everywhere and further somewhere;
  *   offsets of different topics are never added up;
+ * - and one that another with all its changelogs and more is nowhere behind, if that is at most five minutes older: a standby that has
+ *   not begun one of its stores;
  * - of the rest the younger state time wins, then `clean` before `transactional` before `live`, then the newer document.
  */
 export function best<T extends Offer>(offers: readonly T[], terms: Terms<T>): T | undefined {
@@ -51,7 +56,7 @@ export function best<T extends Offer>(offers: readonly T[], terms: Terms<T>): T 
   const candidates = admissible.length > 0 ? admissible : offers;
   const standing = terms.guarantee === 'exactly_once_v2' ? candidates : withoutZombies(candidates);
   const inOrder = [...standing].sort(compareStanding);
-  return inOrder.find((offer) => !standing.some((other) => isFurther(other, offer)));
+  return inOrder.find((offer) => !standing.some((other) => isFurther(other, offer) || isFuller(other, offer)));
 }
 
 /** The offers that may be restored now, best first: each next one is the best without those before it. */
@@ -127,6 +132,19 @@ export function hasEqualOffsets(left: Pick<Offer, 'offsets'>, right: Pick<Offer,
 /** The same changelogs, nowhere behind, somewhere ahead. */
 export function isFurther(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offsets'>): boolean {
   return isAtLeastAsFar(one, other) && !isAtLeastAsFar(other, one);
+}
+
+/**
+ * All its changelogs and more, nowhere behind, of about its time, and no zombie beside it. One that is much younger may be of a
+ * topology with fewer stores.
+ */
+function isFuller(one: Offer, other: Offer): boolean {
+  return (
+    one.offsets.size > other.offsets.size &&
+    other.offsets.entries().every(([changelog, offset]) => (one.offsets.get(changelog) ?? -1n) >= offset) &&
+    other.stateTimeMs - one.stateTimeMs <= ABOUT_MS &&
+    (one.lives || !other.lives)
+  );
 }
 
 function isAtLeastAsFar(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offsets'>): boolean {
