@@ -144,7 +144,7 @@ export class Bucket {
         if (bytes.byteLength < length) throw cutShort(what);
         yield isCut ? bytes.slice(0, bytes.byteLength >> 1) : bytes.slice();
         signal.throwIfAborted();
-        if (isCut) throw cutShort(what);
+        if (isCut) throw unavailable(what, 'its body ended early');
       };
       return { ...facts, body: process.each(body()), [Symbol.asyncDispose]: async () => {} };
     });
