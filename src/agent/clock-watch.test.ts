@@ -31,3 +31,17 @@ test('one that was set ahead a little, or is slewed, was not set', async () => {
   clock.jump(-1);
   expect([watch.wasSetSince(0), watch.setBackMs]).toEqual([true, 101]);
 });
+
+test('what is stamped later than any clock showed by then is of after the step', async () => {
+  for (const jumpMs of [-30_000, 30_000]) {
+    const clock = new ManualClock();
+    const watch = new ClockWatch(clock);
+    await clock.advance(1000);
+    const shownMs = Math.max(clock.nowMs(), clock.nowMs() + jumpMs);
+    clock.jump(jumpMs);
+    watch.sample();
+    await clock.advance(60_000);
+    // A file server may be a second ahead.
+    expect([watch.wasSetSince(0, shownMs + 1000), watch.wasSetSince(0, shownMs + 1001)]).toEqual([true, false]);
+  }
+});

@@ -4,6 +4,8 @@ import type { Clock } from '../base/clock.ts';
 const STEP_MS = 100;
 /** One that is this far ahead of it was set ahead, or the machine was suspended; time servers make smaller steps at a start. */
 const AHEAD_MS = 1000;
+/** The clock of a file server may be so much ahead of ours. */
+const SERVER_AHEAD_MS = 1000;
 
 /**
  * Compares the wall clock with the steady one, to notice when it was set (Q5): back, which makes what is stamped after it look older;
@@ -14,6 +16,8 @@ export class ClockWatch {
   #aheadMs: number;
   #setAtMs: number | undefined;
   #setBackMs = 0;
+  /** What the wall clock has shown at most when it was set: what is stamped later is of after that. */
+  #shownMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'monotonicMs'>) {
     this.#clock = clock;
@@ -25,7 +29,10 @@ export class ClockWatch {
     const aheadMs = this.#clock.nowMs() - this.#clock.monotonicMs();
     const byMs = aheadMs - this.#aheadMs;
     if (byMs < -STEP_MS) this.#setBackMs -= byMs;
-    if (byMs < -STEP_MS || byMs > AHEAD_MS) this.#setAtMs = this.#clock.monotonicMs();
+    if (byMs < -STEP_MS || byMs > AHEAD_MS) {
+      this.#setAtMs = this.#clock.monotonicMs();
+      this.#shownMs = Math.max(this.#shownMs, this.#setAtMs + Math.max(this.#aheadMs, aheadMs));
+    }
     this.#aheadMs = byMs < -STEP_MS ? aheadMs : Math.max(this.#aheadMs, aheadMs);
   }
 
@@ -35,9 +42,9 @@ export class ClockWatch {
     return this.#setBackMs;
   }
 
-  /** Whether a step was noticed at this moment of the steady clock or later. */
-  wasSetSince(sinceMs: number): boolean {
+  /** Whether a step was noticed at this moment of the steady clock or later, and what has this stamp may be of before it. */
+  wasSetSince(sinceMs: number, wallMs = Number.NEGATIVE_INFINITY): boolean {
     this.sample();
-    return this.#setAtMs !== undefined && this.#setAtMs >= sinceMs;
+    return this.#setAtMs !== undefined && this.#setAtMs >= sinceMs && wallMs <= this.#shownMs + SERVER_AHEAD_MS;
   }
 }

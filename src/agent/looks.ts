@@ -196,7 +196,7 @@ export class Looks implements AsyncDisposable {
     const sinceMs = this.#sight(task, capture.sight.checkpoint, startedMs);
     const offsetsMs = offsetsWrittenMs(capture.sight) ?? 0;
     const isOlder = this.#olderByMs(offsetsMs, sinceMs) > 0;
-    const judgement = this.#judge(capture.sight, isOlder || this.#clockWatch.wasSetSince(sinceMs));
+    const judgement = this.#judge(capture.sight, isOlder || this.#clockWatch.wasSetSince(sinceMs, offsetsMs));
     this.#noteStanding(capture);
     this.#memories.set(task, judgement.memory);
     const verdict = verdictUnder(guarantee, judgement);

@@ -1,10 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import { readdir, readlink, rename, rm } from 'node:fs/promises';
+import { readdir, readlink, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AgentScenario } from '../../test/support/agent-scenario.ts';
 import { hookedFiles } from '../../test/support/hooked-files.ts';
 import { ModelDatabase } from '../../test/support/model-database.ts';
+import { layOut } from '../../test/support/recorded.ts';
 import { Failure } from '../base/failure.ts';
 import { filesOfEntry } from '../repository/document.ts';
 
@@ -260,6 +261,26 @@ describe('storage that is away', () => {
     const offered = (await scene.documents()).at(-1)?.entries.map(({ task, quality }) => [task, quality]);
     expect(offered).toEqual([['0_0', 'clean']]);
   });
+
+  test.each([
+    ['back', -30_000],
+    ['ahead', 60_000],
+  ])(
+    'once a clock was set %s, what is written later is believed, also where offsets lie inside RocksDB (Q5)',
+    async (_name, ms) => {
+      await using scene = await AgentScenario.open('4.3.1-eos-flushed');
+      scene.start({ settings: { processingGuarantee: 'exactly_once_v2' } });
+      await scene.untilRounds(1);
+      scene.clock.jump(ms);
+      await scene.pass(10 * 60_000, 10_000);
+      await rm(scene.disk.applicationDirectory, { recursive: true });
+      await layOut('4.3.1-eos-closed', scene.disk.stateDir);
+      await stampAll(scene.disk.applicationDirectory, scene.clock.nowMs() - 60_000);
+      scene.lock = 'stopped';
+      await scene.pass(10 * 60_000, 10_000);
+      expect(new Set(scene.status.tasks.map(({ entry }) => entry?.quality))).toEqual(new Set(['clean']));
+    },
+  );
 
   test('a request meanwhile fails with the reason', async () => {
     await using scene = await AgentScenario.open(CLOSED);
@@ -630,3 +651,11 @@ describe('where the guarantee is not known', () => {
     });
   });
 });
+
+/** Files as written at this moment, and directories a little before. */
+async function stampAll(directory: string, ms: number): Promise<void> {
+  for (const one of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    const at = new Date(one.isDirectory() ? ms - 5_000 : ms);
+    await utimes(join(one.parentPath, one.name), at, at);
+  }
+}

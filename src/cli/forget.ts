@@ -49,7 +49,10 @@ export async function forget(
   assertScope(settings);
   const { signal, random, program } = context;
   const repository = await openOnlyRepository(store, settings, context);
-  if (repository === undefined) throw nothingStored('nothing is stored yet');
+  if (repository === undefined) {
+    const hint = 'name --application-id and --lineage: then --all fences the volumes too';
+    throw new Failure('missing', 'cannot forget: nothing is stored yet, and no fence is up', { hint });
+  }
   const withdrawals = await loadWithdrawals(repository, { signal });
   const { storeTimeMs } = withdrawals;
   if (settings.before !== undefined && settings.before > storeTimeMs) {

@@ -19,7 +19,7 @@ import {
 } from '../streams/quality.ts';
 import type { Explanation } from '../streams/reason.ts';
 import { GLOBAL_TASK } from '../streams/state-directory.ts';
-import { stateTimeMs } from '../streams/state-time.ts';
+import { offsetsWrittenMs, stateTimeMs } from '../streams/state-time.ts';
 import type { LocalTask } from './plan.ts';
 
 /** What lies on the volume already, judged as a capture would judge it. */
@@ -115,7 +115,9 @@ function whyLocallyFenced(
   const isBeyond = installed === undefined || hasProgressed({ offsets }, installed);
   const offeredBy = installed === undefined ? '' : parseSnapshotName(installed.snapshot).epoch;
   const { mtimeNs } = sight.facts;
-  const writtenMs = isOfFuture([mtimeNs, sight.checkpoint?.mtimeNs ?? mtimeNs], how)
+  const tables = sight.databases.flatMap((database) => database.tables);
+  const stamps = [mtimeNs, sight.checkpoint?.mtimeNs ?? mtimeNs, ...tables.map((table) => table.mtimeNs)];
+  const writtenMs = isOfFuture(stamps, how)
     ? Number.NEGATIVE_INFINITY
     : (local.stateTimeMs ?? toStateTimeMs(Number(mtimeNs / 1_000_000n), how));
   return whyFenced({
@@ -199,12 +201,12 @@ function findUnserved(
 
 function judgeLocally(sight: TaskSight, how: Parameters<typeof lookAtVolume>[1]): Judgement {
   const { settings, recollection, tools } = how;
-  const checkpointMs = sight.checkpoint === undefined ? undefined : Number(sight.checkpoint.mtimeNs / 1_000_000n);
+  const offsetsMs = offsetsWrittenMs(sight);
   return judge(sight, {
     applicationId: settings.applicationId,
     nowMs: tools.clock.nowMs(),
     isRunning: false,
-    clockWasSet: checkpointMs !== undefined && how.olderByMs(checkpointMs) > 0,
+    clockWasSet: offsetsMs !== undefined && how.olderByMs(offsetsMs) > 0,
     memory: recallTask(recollection, sight),
     installedQuality: findInstalledQuality(recollection.report, sight),
     transactionalStores: settings.transactionalStores,

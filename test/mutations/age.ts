@@ -338,6 +338,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A5',
+    without: 'what tables say of a time to come',
+    file: 'src/restore/local.ts',
+    from: ', ...tables.map((table) => table.mtimeNs)];',
+    to: '];',
+    tests: ['test/system/forget.test.ts'],
+    only: 'nor are tables',
+  },
+  {
+    rule: 'A5',
     without: 'the end of a clock: it counts for ever',
     ...CLOCKS,
     from: 'byMs > AGREES_MS && wallMs + storeAheadMs - AGREES_MS <= untilMs',

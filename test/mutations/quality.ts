@@ -293,9 +293,17 @@ export const QUALITY: readonly Mutation[] = [
   },
   {
     rule: 'Q5',
+    without: 'trust in what is stamped after a step',
+    file: 'src/agent/clock-watch.ts',
+    from: ' && wallMs <= this.#shownMs + SERVER_AHEAD_MS;',
+    to: ' && wallMs !== undefined;',
+    tests: ['src/agent/clock-watch.test.ts'],
+  },
+  {
+    rule: 'Q5',
     without: 'what the looks of a process saw of the clock',
     file: 'src/agent/looks.ts',
-    from: 'isOlder || this.#clockWatch.wasSetSince(sinceMs)',
+    from: 'isOlder || this.#clockWatch.wasSetSince(sinceMs, offsetsMs)',
     to: 'isOlder',
     tests: ['test/system/snapshot.test.ts'],
     only: 'that is set back in the middle',

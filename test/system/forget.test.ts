@@ -1,4 +1,4 @@
-import { readdir, rm, utimes } from 'node:fs/promises';
+import { glob, readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
@@ -7,6 +7,7 @@ import { openRepository } from '../../src/repository/repository.ts';
 import { NOTHING_WITHDRAWN, writeFence } from '../../src/repository/withdrawals.ts';
 import { openFileStore } from '../../src/storage/file-store.ts';
 import type { ObjectStore } from '../../src/storage/object-store.ts';
+import { layOut } from '../support/recorded.ts';
 import { Scenario } from '../support/scenario.ts';
 import { type Ended, warmstate } from '../support/warmstate.ts';
 
@@ -109,6 +110,30 @@ describe('after forget --all', () => {
     expect(await decisions(scenario, { store, guarantee: 'at_least_once' })).toEqual(all(decision));
   });
 
+  test('nor are tables of a time to come, beside a checkpoint that was written before them (A5)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await scenario.snapshot({ store });
+    await fenceBefore(store, minutesAgo(60));
+    await scenario.moveOffsets('0_0', 1);
+    await stampTables(scenario, minutesAgo(-104));
+    for (const path of ['.', '.checkpoint'])
+      await utimes(join(scenario.applicationDirectory, '0_0', path), minutesAgo(50), minutesAgo(50));
+    expect(await decisions(scenario, { store, guarantee: 'at_least_once' })).toMatchObject({ '0_0': 'warm' });
+  });
+
+  test('nor where offsets lie inside them, and no other stamp tells (A5)', async () => {
+    await using scenario = await Scenario.open('4.3.1-alos-closed');
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    await layOut('4.3.1-alos-closed', scenario.stateDir);
+    await stampTables(scenario, minutesAgo(-104));
+    await utimes(join(scenario.applicationDirectory, '0_0'), minutesAgo(180), minutesAgo(180));
+    await forget(scenario, '--all');
+    expect(await decisions(scenario)).toMatchObject({ '0_0': 'cold: forgotten' });
+    expect(await readdir(scenario.applicationDirectory)).not.toContain('0_0');
+  });
+
   test('a restore that does not come to its end says what the clock was all the same (A5)', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
@@ -128,6 +153,11 @@ describe('after forget --all', () => {
     expect(await decisions(scenario, { store })).toEqual(all('warm'));
   });
 });
+
+async function stampTables(scenario: Scenario, time: Date): Promise<void> {
+  const directory = join(scenario.applicationDirectory, '0_0');
+  for await (const name of glob('**/*.sst', { cwd: directory })) await utimes(join(directory, name), time, time);
+}
 
 /** As if it had been written then: progress leaves a table as well. */
 async function stamp(scenario: Scenario, task: string, time: Date): Promise<void> {
