@@ -1,11 +1,10 @@
 import type { Clock } from '../base/clock.ts';
+import { SERVER_AHEAD_MS } from '../streams/checkpoint-cover.ts';
 
 /** A wall clock that lags this far behind the steady one was set back; less is how clocks are slewed. */
 const STEP_MS = 100;
 /** One that is this far ahead of it was set ahead, or the machine was suspended; time servers make smaller steps at a start. */
 const AHEAD_MS = 1000;
-/** The clock of a file server may be so much ahead of ours. */
-const SERVER_AHEAD_MS = 1000;
 
 /**
  * Compares the wall clock with the steady one, to notice when it was set (Q5): back, which makes what is stamped after it look older;

@@ -9,7 +9,7 @@ import type { EpochRecord } from '../repository/record.ts';
 import {
   loadBase,
   loadDocument,
-  loadRecords,
+  loadRecord,
   type Repository,
   type RepositoryListing,
 } from '../repository/repository.ts';
@@ -47,47 +47,47 @@ export async function loadLegacy(
   const report = left?.application === application ? left : undefined;
   // Snapshots of another history tell what lies here, but are none to go on from.
   const names = report?.lineage === lineage ? report.installed.map(({ snapshot }) => snapshot) : [];
+  const previousLife = await findPreviousLife(repository, listing, { instance, signal });
+  const newestConfirmed = confirmedBy(repository, previousLife, signal);
   const restored = new Map<string, SnapshotDocument>();
   for (const name of new Set(names)) {
     const document = await unlessUnusable(`the snapshot ${name} that was restored`, where.emit, () =>
       loadDocument(repository, parseSnapshotName(name), { signal }),
     );
-    if (document !== undefined && (await isConfirmed(repository, document, signal))) restored.set(name, document);
+    if (document !== undefined && document.n <= (await newestConfirmed(document.epoch))) restored.set(name, document);
   }
-  const base = await loadConfirmedBase(repository, listing, { instance, signal });
-  const previousLife = await findPreviousLife(repository, listing, { instance, signal });
+  const base = await loadConfirmedBase(repository, listing, { instance, newestConfirmed, signal });
   return { base, report, restored, previousLife, taints: previousLife?.taints };
 }
 
-/**
- * Whether its writer has said in its record that it had looked around after the put (G2). One that was killed before that may
- * have named what was gone by then, and no look at the document itself tells.
- */
-async function isConfirmed(
-  repository: Repository,
-  { epoch, n }: Pick<SnapshotDocument, 'epoch' | 'n'>,
-  signal: AbortSignal,
-): Promise<boolean> {
-  return n <= (await loadNewestConfirmed(repository, epoch, signal));
-}
+/** The newest document of an epoch by which its writer stands, 0 where there is none. */
+type NewestConfirmed = (epoch: string) => Promise<number>;
 
-async function loadNewestConfirmed(repository: Repository, epoch: string, signal: AbortSignal): Promise<number> {
-  const [loaded] = await loadRecords(repository, { recorded: new Map([[epoch, 0]]) }, { signal });
-  return loaded?.record.newest ?? 0;
+/**
+ * A writer says in its record up to where it had looked around after its puts (G2). One that was killed before that may have
+ * named what was gone by then, and no look at the document itself tells. Every record is read once.
+ */
+function confirmedBy(repository: Repository, known: EpochRecord | undefined, signal: AbortSignal): NewestConfirmed {
+  const read = new Map(known === undefined ? [] : [[known.epoch, known.newest ?? 0]]);
+  return async (epoch) => {
+    const newest = read.get(epoch) ?? (await loadRecord(repository, epoch, { signal }))?.newest ?? 0;
+    read.set(epoch, newest);
+    return newest;
+  };
 }
 
 /** What is remembered of directories is of this instance's own disk, and leans on nothing. */
 async function loadConfirmedBase(
   repository: Repository,
   listing: RepositoryListing,
-  where: { readonly instance: string; readonly signal: AbortSignal },
+  where: { readonly instance: string; readonly newestConfirmed: NewestConfirmed; readonly signal: AbortSignal },
 ): Promise<SnapshotDocument | undefined> {
   const last = await loadBase(repository, listing, where);
   if (last === undefined) return undefined;
   let { documents } = listing;
   for (let base: SnapshotDocument | undefined = last; base !== undefined; ) {
     const { epoch, n } = base;
-    const newest = await loadNewestConfirmed(repository, epoch, where.signal);
+    const newest = await where.newestConfirmed(epoch);
     if (n <= newest) return { ...base, seen: last.seen };
     documents = documents.filter(({ name }) => name.epoch !== epoch || name.n <= newest);
     base = await loadBase(repository, { ...listing, documents }, where);

@@ -201,7 +201,8 @@ export class Looks implements AsyncDisposable {
     this.#memories.set(task, judgement.memory);
     const verdict = verdictUnder(guarantee, judgement);
     if (verdict.kind === 'refused') return { kind: 'refused', why: verdict.why, judgement, capture };
-    const stateMs = stateTimeMs(capture.sight, judgement.memory) ?? 0;
+    const stateMs = stateTimeMs(capture.sight, judgement.memory);
+    if (stateMs === undefined) throw new Error(`bug: ${task} is valid without offsets`);
     const olderByMs = this.#olderByMs(stateMs, stateMs === offsetsMs ? sinceMs : Number.NEGATIVE_INFINITY);
     const look = { capture, judgement, quality: verdict.quality, stateTimeMs: stateMs, olderByMs };
     return { kind: 'looked', look };

@@ -95,9 +95,7 @@ export async function forget(
     throw new Failure(
       'missing',
       `nothing was ever stored of ${application} in ${lineage}: a fence is up for its volumes only`,
-      {
-        hint: 'warmstate list, where the name may be misspelt',
-      },
+      { hint: 'warmstate list, where the name may be misspelt' },
     );
   return { fence, isPut: true, entries };
 }

@@ -115,7 +115,10 @@ export function chooseCarried(previous: Entry, captured: Entry, terms: Omit<Term
  * `captured` with the state time of what it made no progress over: starts, clean closes and 4.3's opening of every
  * directory rewrite files without any (A2).
  */
-export function keepStateTime(captured: Entry, over: Pick<Offer, 'offsets' | 'stateTimeMs'>): Entry {
+export function keepStateTime<T extends Pick<Offer, 'offsets' | 'stateTimeMs'>>(
+  captured: T,
+  over: Pick<Offer, 'offsets' | 'stateTimeMs'>,
+): T {
   if (hasProgressed(captured, over) || over.stateTimeMs >= captured.stateTimeMs) return captured;
   return { ...captured, stateTimeMs: over.stateTimeMs };
 }
@@ -141,17 +144,19 @@ export function isFurther(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offse
 function isFuller(one: Offer, other: Offer): boolean {
   return (
     one.offsets.size > other.offsets.size &&
-    other.offsets.entries().every(([changelog, offset]) => (one.offsets.get(changelog) ?? -1n) >= offset) &&
+    isNowhereBehind(one, other) &&
     other.stateTimeMs - one.stateTimeMs <= ABOUT_MS &&
     (one.lives || !other.lives)
   );
 }
 
 function isAtLeastAsFar(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offsets'>): boolean {
-  return (
-    one.offsets.size === other.offsets.size &&
-    one.offsets.entries().every(([changelog, offset]) => offset >= (other.offsets.get(changelog) ?? offset + 1n))
-  );
+  return one.offsets.size === other.offsets.size && isNowhereBehind(one, other);
+}
+
+/** Has all changelogs of the other one, and perhaps more. */
+function isNowhereBehind(one: Pick<Offer, 'offsets'>, other: Pick<Offer, 'offsets'>): boolean {
+  return other.offsets.entries().every(([changelog, offset]) => (one.offsets.get(changelog) ?? offset - 1n) >= offset);
 }
 
 function withoutZombies<T extends Offer>(offers: readonly T[]): readonly T[] {

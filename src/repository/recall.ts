@@ -6,7 +6,7 @@ import { CHECKPOINT_FILE, WARMSTATE_DIRECTORY } from '../streams/state-directory
 import type { SnapshotDocument } from './document.ts';
 import { isEpochOf } from './keys.ts';
 import type { EpochRecord, Taint } from './record.ts';
-import { loadRecords, type Notice, type Repository, type RepositoryListing } from './repository.ts';
+import { loadRecord, type Notice, type Repository, type RepositoryListing } from './repository.ts';
 import {
   decodeRestoreReport,
   findInstalledTask,
@@ -60,8 +60,8 @@ export async function findPreviousLife(
 ): Promise<EpochRecord | undefined> {
   const epochs = listing.epochs.filter((epoch) => listing.recorded.has(epoch) && isEpochOf(epoch, instance));
   for (const epoch of epochs.toReversed().slice(0, RESTORES_MAX)) {
-    const [loaded] = await loadRecords(repository, { recorded: new Map([[epoch, 0]]) }, { signal });
-    if (loaded !== undefined && isLifeOf(loaded.record, instance)) return loaded.record;
+    const record = await loadRecord(repository, epoch, { signal });
+    if (record !== undefined && isLifeOf(record, instance)) return record;
   }
   return undefined;
 }

@@ -190,6 +190,16 @@ export function recentOf(
   };
 }
 
+/** The record of one epoch; undefined where `loadRecords` leaves it out. */
+export async function loadRecord(
+  repository: Repository,
+  epoch: string,
+  { signal }: StoreOptions,
+): Promise<EpochRecord | undefined> {
+  const [loaded] = await loadRecords(repository, { recorded: new Map([[epoch, 0]]) }, { signal });
+  return loaded?.record;
+}
+
 /** The records of a listing, oldest epoch first. Those that are gone by now, rotten or of another format are left out. */
 export async function loadRecords(
   repository: Repository,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { CAPTURE_TRIES_MAX, type Capture, type CaptureTools, captureTask } from '../capture/capture.ts';
-import { hasEqualOffsets, hasProgressed } from '../repository/best.ts';
+import { hasEqualOffsets, hasProgressed, keepStateTime } from '../repository/best.ts';
 import { AGREES_MS } from '../repository/clocks.ts';
 import type { Layout } from '../repository/document.ts';
 import { type FencedState, stemsFrom } from '../repository/fence.ts';
@@ -138,10 +138,9 @@ function findStateTime(
 ): number | undefined {
   const writtenMs = stateTimeMs(sight, memory);
   if (writtenMs === undefined) return undefined;
+  const found = { offsets: offsetsOf(sight).offsets, stateTimeMs: toStateTimeMs(writtenMs, how) };
   const { offsetsSince } = memory;
-  const stateMs = toStateTimeMs(writtenMs, how);
-  if (offsetsSince === undefined || hasProgressed(offsetsOf(sight), offsetsSince)) return stateMs;
-  return Math.min(stateMs, offsetsSince.stateTimeMs);
+  return (offsetsSince === undefined ? found : keepStateTime(found, offsetsSince)).stateTimeMs;
 }
 
 /** What cannot be made out is as young as its directory. */

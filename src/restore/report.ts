@@ -51,8 +51,11 @@ export async function leaveClocks(
 ): Promise<void> {
   const { earlier, clocks, settings } = known;
   if (isDeepStrictEqual(clocks, earlier?.clocks ?? [])) return;
-  const unfinished = makeReport({ ...known, epoch: undefined, result: UNFINISHED, installed: [], locals: [] });
-  await writeReport(earlier === undefined ? unfinished : { ...earlier, clocks }, settings.stateDir, disk);
+  const report =
+    earlier === undefined
+      ? makeReport({ ...known, epoch: undefined, result: UNFINISHED, installed: [], locals: [] })
+      : { ...earlier, clocks };
+  await writeReport(report, settings.stateDir, disk);
 }
 
 const UNFINISHED: RestoreResult = { outcome: 'failed', tasks: [], bytesDownloaded: 0, requests: 0, durationMs: 0 };

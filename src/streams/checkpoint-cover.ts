@@ -13,7 +13,7 @@ export function isCovered(sight: TaskSight, memory: TaskMemory | undefined, cont
 }
 
 /** The clock of a file server may be so much ahead of ours; one that was set back is a matter of more. */
-const SERVER_AHEAD_MS = 1000;
+export const SERVER_AHEAD_MS = 1000;
 
 /**
  * Whether a checkpoint that does not cover what is on disk is known never to (Q2). Only where a stamp lies a moment ahead
@@ -34,8 +34,8 @@ function hasNoFutureStamp(sight: TaskSight, checkpointNs: bigint, nowMs: number)
   return !stamps.some((stamp) => isFuture(stamp, nowMs));
 }
 
-function isFuture(stampNs: bigint | undefined, nowMs: number): boolean {
-  return stampNs !== undefined && stampNs > BigInt(Math.floor(nowMs) + 1) * 1_000_000n;
+function isFuture(stampNs: bigint, nowMs: number): boolean {
+  return stampNs > BigInt(Math.floor(nowMs) + 1) * 1_000_000n;
 }
 
 /**
@@ -90,8 +90,8 @@ export function isSameCheckpoint(sight: TaskSight, memory: TaskMemory): boolean 
 }
 
 /**
- * Q5: whether the time of the offsets may be compared with other stamps (D2): not where the clock was set back since, or has yet
- * to come up with it, nor once it has.
+ * Q5: whether the time of the offsets may be compared with other stamps (D2): not where the clock was set since, or has yet to
+ * come up with it, nor once it has.
  */
 export function isDated(writtenNs: bigint | undefined, memory: TaskMemory | undefined, context: JudgeContext): boolean {
   // Q8: what is as it was installed is whole, whatever its stamps say.

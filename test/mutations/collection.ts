@@ -256,7 +256,7 @@ export const COLLECTION_RULES: readonly Mutation[] = [
     rule: 'G2',
     without: 'the word of whoever wrote what the volume was filled from',
     ...LEGACY,
-    from: ' && (await isConfirmed(repository, document, signal))',
+    from: ' && document.n <= (await newestConfirmed(document.epoch))',
     to: '',
   },
   {

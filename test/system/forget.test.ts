@@ -116,7 +116,7 @@ describe('after forget --all', () => {
     await scenario.snapshot({ store });
     await fenceBefore(store, minutesAgo(60));
     await scenario.moveOffsets('0_0', 1);
-    await stampTables(scenario, minutesAgo(-104));
+    await stampTables(scenario, '0_0', minutesAgo(-104));
     for (const path of ['.', '.checkpoint'])
       await utimes(join(scenario.applicationDirectory, '0_0', path), minutesAgo(50), minutesAgo(50));
     expect(await decisions(scenario, { store, guarantee: 'at_least_once' })).toMatchObject({ '0_0': 'warm' });
@@ -127,7 +127,7 @@ describe('after forget --all', () => {
     await scenario.snapshot();
     await scenario.loseDisk();
     await layOut('4.3.1-alos-closed', scenario.stateDir);
-    await stampTables(scenario, minutesAgo(-104));
+    await stampTables(scenario, '0_0', minutesAgo(-104));
     await utimes(join(scenario.applicationDirectory, '0_0'), minutesAgo(180), minutesAgo(180));
     await forget(scenario, '--all');
     expect(await decisions(scenario)).toMatchObject({ '0_0': 'cold: forgotten' });
@@ -154,17 +154,15 @@ describe('after forget --all', () => {
   });
 });
 
-async function stampTables(scenario: Scenario, time: Date): Promise<void> {
-  const directory = join(scenario.applicationDirectory, '0_0');
-  for await (const name of glob('**/*.sst', { cwd: directory })) await utimes(join(directory, name), time, time);
-}
-
 /** As if it had been written then: progress leaves a table as well. */
 async function stamp(scenario: Scenario, task: string, time: Date): Promise<void> {
+  await stampTables(scenario, task, time);
+  await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), time, time);
+}
+
+async function stampTables(scenario: Scenario, task: string, time: Date): Promise<void> {
   const directory = join(scenario.applicationDirectory, task);
-  const names = await readdir(directory, { recursive: true });
-  for (const name of names.filter((one) => one.endsWith('.sst') || one === '.checkpoint'))
-    await utimes(join(directory, name), time, time);
+  for await (const name of glob('**/*.sst', { cwd: directory })) await utimes(join(directory, name), time, time);
 }
 
 /** Two minutes from now, by the clocks of store and pod. */
