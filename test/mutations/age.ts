@@ -395,7 +395,8 @@ export const AGE: readonly Mutation[] = [
     file: 'src/agent/entry.ts',
     from: ', origin.storeTimeMs())',
     to: ', Infinity)',
-    tests: ['src/agent/entry.test.ts'],
+    ...SNAPSHOT,
+    only: 'set ahead in the middle',
   },
   {
     rule: 'A5',

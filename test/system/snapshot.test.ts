@@ -377,6 +377,25 @@ describe('a clock', () => {
     });
   });
 
+  test('that is set ahead in the middle of a snapshot makes nothing younger than it can be (A5)', async () => {
+    await using scenario = await Scenario.open(CLOSED);
+    const store = await openFileStore(scenario.repositoryDir, { clock: systemClock, random: systemRandom });
+    await scenario.snapshot({ store });
+    // By less than what is of one moment with the newest table (A1), which would tell.
+    const stampS = Date.now() / 1000 + 240;
+    for (const task of Object.keys(all(''))) {
+      await scenario.moveOffsets(task, 1);
+      await utimes(join(scenario.applicationDirectory, task, '.checkpoint'), stampS, stampS);
+    }
+    const { events } = scenario;
+    const before = events.length;
+    const isUnderWay = (): boolean => events.slice(before).some(({ kind }) => kind === 'work-announced');
+    const clock = clockAhead(() => (isUnderWay() ? 3_600_000 : 0));
+    const { tasks } = await scenario.snapshot({ store, clock });
+    expect(tasks.map(({ outcome }) => outcome)).toEqual(Object.keys(all('')).map(() => 'captured'));
+    for (const { stateTimeMs } of tasks) expect(stateTimeMs).toBeLessThanOrEqual(Date.now());
+  });
+
   test('of the store that differs by a year gives states their right age', async () => {
     await using scenario = await Scenario.open(CLOSED);
     const store = new SimulatedStore();
