@@ -71,8 +71,9 @@ describe.for(['2.8.2', '3.9.2', '4.2.2', '4.3.1'])('Kafka Streams %s, exactly_on
       await application.close();
     }
     {
-      // A compaction that ran across that close wrote tables newer than its checkpoint; this one has nothing to write.
-      await using application = await app.start({ isCalm: true });
+      // A compaction that began right after that close left tables newer than its checkpoint, and what is opened over those
+      // is refused as long as it is the same directory. So into new ones, where nothing is compacted.
+      await using application = await app.start({ isCalm: true, cleansUp: true });
       await application.caughtUp(THROWING, LOAD);
       await application.close();
     }
