@@ -221,6 +221,18 @@ describe('no object goes that a restore needs', () => {
     expect(find()).toMatch(/^no object goes that a restore needs: reader read .*is gone$/);
   });
 
+  test('what was gone before its document came was never there', async () => {
+    const { find, watch, publish, entryAt, objectOf, remove, clock, reader } = makeScene();
+    const entry = entryAt(4);
+    remove(objectOf(entry));
+    await clock.advance(1);
+    await publish(OLD, [entry], { isAcknowledged: false });
+    watch.follow(reader);
+    watch.got(KEYS.snapshot(OLD), reader);
+    watch.missed(objectOf(entry), reader);
+    expect(find()).toBeUndefined();
+  });
+
   test('a reader has as long as --keep-within says', async () => {
     const { find, remove, object } = await collectUnder(HOUR_MS + 1);
     remove(object);

@@ -48,6 +48,8 @@ export class RepositoryWatch implements BucketWatch {
   readonly #collected = new Map<string, WatchedDocument>();
   /** When each document was put, by its key. */
   readonly #putMs = new Map<string, number>();
+  /** When each object went, by its key. */
+  readonly #goneMs = new Map<string, number>();
 
   constructor(clock: Pick<WorldClock, 'nowMs'>) {
     this.#clock = clock;
@@ -76,6 +78,7 @@ export class RepositoryWatch implements BucketWatch {
     const parsed = parseKey(key);
     this.#assertOwn(key, by);
     this.#present.add(key);
+    this.#goneMs.delete(key);
     if (parsed === undefined) return;
     switch (parsed.kind) {
       case 'snapshot':
@@ -101,6 +104,7 @@ export class RepositoryWatch implements BucketWatch {
 
   deleted(key: string, by: SimulatedProcess | undefined): void {
     this.#present.delete(key);
+    this.#goneMs.set(key, this.#clock.nowMs);
     if (by === undefined) this.expired.add(key);
     const parsed = parseKey(key);
     if (parsed === undefined) return;
@@ -212,8 +216,14 @@ export class RepositoryWatch implements BucketWatch {
     const read = [...(this.#readers.get(reader) ?? [])];
     return read.find((key) => {
       const watched = this.documents.get(key) ?? this.#collected.get(key);
-      return watched !== undefined && this.#isInUse(watched) && this.#isOffering(watched, object);
+      const isInUse = watched !== undefined && this.#isInUse(watched) && this.#isOffering(watched, object);
+      return isInUse && !this.#wasGoneBefore(watched, object);
     });
+  }
+
+  /** As where a writer is held up before its put and ends before it can look whether all is still there (G2). */
+  #wasGoneBefore({ key }: WatchedDocument, object: string): boolean {
+    return (this.#goneMs.get(object) ?? Number.POSITIVE_INFINITY) < (this.#putMs.get(key) ?? 0);
   }
 
   /** A reader has until its successor is old. */
