@@ -25,6 +25,8 @@ export interface FillParts {
   readonly listing: RepositoryListing;
   readonly offers: readonly OfferedEntry[];
   readonly locals: readonly LocalTask[];
+  /** Tasks whose directory must not stay, where it is not what is said of `locals`. */
+  readonly doomed?: readonly string[];
   readonly terms: PlanTerms;
   readonly withdrawals: Withdrawals;
   /** Takes every object that seems missing or wrong. */
@@ -64,7 +66,7 @@ const PREDECESSORS_MAX = 8;
 export async function fill(plans: readonly TaskPlan[], parts: FillParts): Promise<Filled> {
   const work = new Work(parts);
   const warm = work.settle(plans);
-  const doomed = work.findDoomed(plans);
+  const doomed = parts.doomed ?? work.findDoomed(plans);
   if (warm.length > 0 || doomed.length > 0) await work.run(warm, doomed);
   parts.tools.emit({ kind: 'work-finished', work: 'download' });
   return work.filled();

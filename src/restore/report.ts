@@ -6,10 +6,12 @@ import type { Taint } from '../repository/record.ts';
 import {
   encodeRestoreReport,
   type InstalledTask,
+  type RestoredTask,
   type RestoreReport,
   type RestoreResult,
 } from '../repository/restore-result.ts';
 import type { Guarantee } from '../streams/quality.ts';
+import type { Reason } from '../streams/reason.ts';
 import { WARMSTATE_DIRECTORY } from '../streams/state-directory.ts';
 import { type DiskOperations, onDisk } from './disk.ts';
 import type { LocalTask } from './plan.ts';
@@ -100,4 +102,23 @@ function makeReport({ settings, epoch, timeMs, clocks, result, ...found }: Outco
     taints: [...taints.values()],
     clocks,
   };
+}
+
+/** Reasons that are nobody's failure. */
+const NO_FAILURES: ReadonlySet<Reason> = new Set([
+  'nothing_stored',
+  'too_old',
+  'forgotten',
+  'not_selected',
+  'claimed_elsewhere',
+]);
+
+export function outcomeOf(tasks: readonly RestoredTask[]): RestoreResult['outcome'] {
+  const isCold = tasks.some(
+    ({ decision, why }) => decision === 'cold' && why !== undefined && !NO_FAILURES.has(why.reason),
+  );
+  const has = (decision: RestoredTask['decision']): boolean => tasks.some((task) => task.decision === decision);
+  if (isCold) return has('warm') || has('local') ? 'partial' : 'failed';
+  if (has('warm')) return 'restored';
+  return has('local') ? 'local' : 'empty';
 }

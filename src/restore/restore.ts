@@ -28,19 +28,19 @@ import type { ObjectStore } from '../storage/object-store.ts';
 import type { Traffic } from '../storage/observed-store.ts';
 import type { ApplicationState } from '../streams/app-lock.ts';
 import type { Guarantee } from '../streams/quality.ts';
-import type { Explanation, Reason } from '../streams/reason.ts';
+import type { Explanation } from '../streams/reason.ts';
 import { assertSupportedApplication, listTasks } from '../streams/state-directory.ts';
 import { Adoption } from './adoption.ts';
 import { consultOn } from './broker-word.ts';
 import { Doubts } from './damage.ts';
 import { type DiskOperations, nodeDisk, onDisk } from './disk.ts';
-import { describePlan, fill } from './fill.ts';
-import { clearLateFenced } from './late-fences.ts';
+import { describePlan, type Filled, fill } from './fill.ts';
+import { clearLateAged, clearLateFenced } from './last-look.ts';
 import { lookAtVolume } from './local.ts';
 import { OwnRecord } from './own-record.ts';
 import { type CarryOut, restoreAll, restoreChosen } from './passes.ts';
 import { type LocalTask, type OfferedEntry, objectToNewerLayout, type PlanTerms, type TaskPlan } from './plan.ts';
-import { leaveClocks, leaveReport } from './report.ts';
+import { leaveClocks, leaveReport, outcomeOf } from './report.ts';
 import { openSharedDisk } from './shared-disk.ts';
 import { removeLeftStaging } from './staging.ts';
 import { type Survey, takeSurvey } from './survey.ts';
@@ -232,19 +232,26 @@ export async function restore(settings: RestoreSettings, world: RestoreWorld): P
       await tellDamage(repository, found, { epoch: own.epoch, program, withdrawals, signal });
     });
   }
-  const staying = locals.filter(({ task }) => !filled.cleared.includes(task));
-  if (own.isShown) {
-    const installed = onTrialNow(filled.installed, staying);
-    const claims = adoption?.claims ?? [];
-    await own.say('say in the repository what was installed', { state: 'sealed', installed, claims });
-  }
-  const result = resultOf(filled.tasks);
-  const epoch = own.isShown ? own.epoch : undefined;
-  const outcome = { settings, epoch, timeMs: world.clock.nowMs(), clocks, result };
-  await unlessUnavailable('tell the processes after this one', world, () =>
-    leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
-  );
-  return result;
+  const tell = async (filled: Filled): Promise<RestoreResult> => {
+    const staying = locals.filter(({ task }) => !filled.cleared.includes(task));
+    if (own.isShown) {
+      const installed = onTrialNow(filled.installed, staying);
+      const claims = adoption?.claims ?? [];
+      await own.say('say in the repository what was installed', { state: 'sealed', installed, claims });
+    }
+    const result = resultOf(filled.tasks);
+    const epoch = own.isShown ? own.epoch : undefined;
+    const outcome = { settings, epoch, timeMs: world.clock.nowMs(), clocks, result };
+    await unlessUnavailable('tell the processes after this one', world, () =>
+      leaveReport({ ...outcome, installed: filled.installed, locals: staying, earlier: report }, disk),
+    );
+    return result;
+  };
+  const result = await tell(filled);
+  // A clock that stood still with its machine does not tell; one that was set tells too much, which only makes starts cold.
+  const elapsedMs = Math.max(world.clock.monotonicMs() - startedMs, world.clock.nowMs() - askedAtMs);
+  const young = await clearLateAged(filled, { ...parts, terms, elapsedMs });
+  return young === filled ? result : tell(young);
 }
 
 /** Whoever names a snapshot, or only looks at one elsewhere, wants all there is. */
@@ -375,23 +382,4 @@ async function unlessUnavailable<T>(what: string, world: RestoreWorld, work: () 
 
 function noteLeftOut(what: string, error: unknown, { emit }: Pick<RestoreWorld, 'emit'>): void {
   emit({ kind: 'notice', name: 'step-left-out', level: 'warn', message: `cannot ${what}: ${messageOf(error)}` });
-}
-
-/** Reasons that are nobody's failure. */
-const NO_FAILURES: ReadonlySet<Reason> = new Set([
-  'nothing_stored',
-  'too_old',
-  'forgotten',
-  'not_selected',
-  'claimed_elsewhere',
-]);
-
-function outcomeOf(tasks: readonly RestoredTask[]): RestoreResult['outcome'] {
-  const isCold = tasks.some(
-    ({ decision, why }) => decision === 'cold' && why !== undefined && !NO_FAILURES.has(why.reason),
-  );
-  const has = (decision: RestoredTask['decision']): boolean => tasks.some((task) => task.decision === decision);
-  if (isCold) return has('warm') || has('local') ? 'partial' : 'failed';
-  if (has('warm')) return 'restored';
-  return has('local') ? 'local' : 'empty';
 }

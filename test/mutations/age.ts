@@ -257,6 +257,15 @@ export const AGE: readonly Mutation[] = [
   },
   {
     rule: 'A4',
+    without: 'the time that a restore takes',
+    file: 'src/restore/restore.ts',
+    from: 'Math.max(world.clock.monotonicMs() - startedMs, world.clock.nowMs() - askedAtMs)',
+    to: 'Math.min(0, world.clock.nowMs() - askedAtMs)',
+    tests: ['test/system/restore.test.ts'],
+    only: 'stood still',
+  },
+  {
+    rule: 'A4',
     without: 'an end of what is carried forward',
     file: 'src/agent/round.ts',
     from: 'entry.stateTimeMs < oldestMs && ',

@@ -1,8 +1,11 @@
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock.ts';
 import { Failure, isFailure } from '../../src/base/failure.ts';
 import type { RestoreResult } from '../../src/repository/restore-result.ts';
+import { openFileStore } from '../../src/storage/file-store.ts';
+import type { ObjectStore } from '../../src/storage/object-store.ts';
 import { isTaskName } from '../../src/streams/state-directory.ts';
 import { layOut } from '../support/recorded.ts';
 import { APPLICATION, listFiles, Scenario } from '../support/scenario.ts';
@@ -263,6 +266,41 @@ describe('what a restore is told', () => {
       tasks: all('cold: too_old'),
     });
     expect(await readdir(scenario.stateDir)).toEqual(['.warmstate']);
+  });
+
+  const DAY_MS = 24 * 3_600_000;
+  test.each([
+    ['its process, whose clocks go on', { wallMs: DAY_MS, steadyMs: DAY_MS }],
+    ['its machine, whose steady clock stands still', { wallMs: DAY_MS, steadyMs: 0 }],
+    ['its process, and the wall clock is set back', { wallMs: 0, steadyMs: DAY_MS }],
+  ])('nor what grew older while the restore stood still: %s', async (_what, passed) => {
+    await using scenario = await Scenario.open(CLOSED);
+    await scenario.snapshot();
+    await scenario.loseDisk();
+    const since = { wallMs: 0, steadyMs: 0 };
+    const clock: Clock = {
+      ...systemClock,
+      nowMs: () => systemClock.nowMs() + since.wallMs,
+      monotonicMs: () => systemClock.monotonicMs() + since.steadyMs,
+    };
+    const store = await openFileStore(scenario.repositoryDir, { clock, random: systemRandom });
+    const slow: ObjectStore = {
+      put: (key, body, options) => store.put(key, body, options),
+      get: (key, options) => {
+        if (key.includes('/data/')) Object.assign(since, passed);
+        return store.get(key, options);
+      },
+      head: (key, options) => store.head(key, options),
+      list: (prefix, options) => store.list(prefix, options),
+      delete: (key, options) => store.delete(key, options),
+    };
+    expect(decisions(await scenario.restore({ clock, store: slow }))).toEqual({
+      outcome: 'empty',
+      tasks: all('cold: too_old'),
+    });
+    expect(await scenario.hashes()).toEqual({});
+    // Nor does anybody hear of it from this restore.
+    expect(decisions(await scenario.restore())).toEqual({ outcome: 'restored', tasks: all('warm') });
   });
 
   test('max-bytes and the limit of the volume are kept; what still fits comes', async () => {

@@ -6,6 +6,8 @@ import { type Filled, type FillParts, fill } from './fill.ts';
 import { lookAtVolume } from './local.ts';
 import type { TaskPlan } from './plan.ts';
 
+type Parts = Omit<FillParts, 'offers' | 'locals'>;
+type ColdPlan = Extract<TaskPlan, { kind: 'cold' }>;
 type HowToLook = Parameters<typeof lookAtVolume>[1];
 
 /**
@@ -14,7 +16,7 @@ type HowToLook = Parameters<typeof lookAtVolume>[1];
  */
 export async function clearLateFenced(
   filled: Filled,
-  parts: Omit<FillParts, 'offers' | 'locals'> & {
+  parts: Parts & {
     readonly look: Omit<HowToLook, 'whyFenced'>;
     readonly report: RestoreReport | undefined;
   },
@@ -38,10 +40,37 @@ export async function clearLateFenced(
       whyFenced: (state) => whyFenced(late, state),
     },
   );
-  const plans = locals.flatMap(({ task, quarantine }): readonly TaskPlan[] =>
+  const plans = locals.flatMap(({ task, quarantine }): readonly ColdPlan[] =>
     quarantine?.reason === 'forgotten' ? [{ kind: 'cold', task, why: quarantine }] : [],
   );
-  return without(filled, await fill(plans, { ...parts, offers: [], locals, withdrawals }));
+  return clear(plans, { ...parts, withdrawals, filled });
+}
+
+/**
+ * What a restore came to, without what grew too old while it was under way (A4): its machine may stand still for a day in the
+ * midst of it. What brokers called current was so when they were asked. It asks nobody, and does not heed the deadline.
+ */
+export async function clearLateAged(
+  filled: Filled,
+  parts: Parts & {
+    /** Since the moment by which ages were told. */
+    readonly elapsedMs: number;
+  },
+): Promise<Filled> {
+  const { terms, elapsedMs } = parts;
+  const plans = filled.installed.flatMap(({ task, stateTimeMs }): readonly ColdPlan[] => {
+    const ageMs = terms.nowMs - stateTimeMs;
+    const restMs = terms.maxAgeMs - (ageMs > terms.maxAgeMs ? 0 : ageMs);
+    const message = `it grew too old since the restore began, ${Math.round(elapsedMs / 1000)} s ago`;
+    return elapsedMs > restMs ? [{ kind: 'cold', task, why: { reason: 'too_old', message } }] : [];
+  });
+  return clear(plans, { ...parts, filled });
+}
+
+async function clear(plans: readonly ColdPlan[], parts: Parts & { readonly filled: Filled }): Promise<Filled> {
+  if (plans.length === 0) return parts.filled;
+  const doomed = plans.map(({ task }) => task);
+  return without(parts.filled, await fill(plans, { ...parts, offers: [], locals: [], doomed }));
 }
 
 function nameOf({ timeMs, token }: Fence): string {
