@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { Failure } from '../../src/base/failure.ts';
+import { installPackages } from './debian-packages.ts';
 import { run } from './image/run.ts';
 
 const KIT = resolve(import.meta.dirname, '../cluster/kit');
@@ -35,7 +36,7 @@ export class ClusterNode implements AsyncDisposable {
 
   /** Returns once pods can be made. What it is made of is installed and built where it never was. */
   static async start(): Promise<ClusterNode> {
-    await installPackages();
+    await installPrograms();
     await run(join(KIT, 'build.sh'), [], {});
     const node = new ClusterNode(await mkdtemp(join(tmpdir(), 'warmstate-cluster-')));
     const lines = createInterface({ input: node.#holder.stdout })[Symbol.asyncIterator]();
@@ -75,11 +76,9 @@ export function spawnInside(
   return spawn(join(KIT, 'inside.sh'), [directory, ...command], { stdio: ['pipe', 'pipe', 'pipe'] });
 }
 
-async function installPackages(): Promise<void> {
+async function installPrograms(): Promise<void> {
   if ((await Promise.all(PROGRAMS.map(isThere))).every(Boolean)) return;
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  await run('apt-get', ['update', '-qq'], { env });
-  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...PACKAGES], { env });
+  await installPackages(PACKAGES);
 }
 
 async function isThere(program: string): Promise<boolean> {

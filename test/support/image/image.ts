@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { installPackages } from '../debian-packages.ts';
 import { openTempDirectory } from '../temp-directory.ts';
 import { makeBaseDirectories } from './base-images.ts';
 import { run } from './run.ts';
@@ -97,7 +98,5 @@ export function buildah(args: readonly string[]): Promise<string> {
 
 async function installBuildah(): Promise<void> {
   if (existsSync('/usr/bin/buildah') && existsSync('/usr/bin/busybox')) return;
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  await run('apt-get', ['update', '-qq'], { env });
-  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'buildah', 'busybox-static'], { env });
+  await installPackages(['buildah', 'busybox-static']);
 }
