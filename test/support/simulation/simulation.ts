@@ -351,10 +351,16 @@ class Simulation {
   }
 
   #startApp(pod: Pod, restored: NonNullable<Pod['restoring']>): void {
-    this.#note(`${pod.name} opens its volume`);
     const reasons = restored.result?.tasks.flatMap(({ why }) => why?.reason ?? []);
     const hasLooked = reasons !== undefined && !reasons.some((reason) => reason === 'storage' || reason === 'deadline');
-    if (hasLooked) this.#assertForgotten(pod);
+    const forgotten = this.#findForgotten(pod);
+    // What nobody could ask for is not known to be forgotten: who lets volumes sleep through a reset has `--on-failure fail`.
+    if (!hasLooked && forgotten !== undefined) {
+      pod.startRestore();
+      return;
+    }
+    this.#note(`${pod.name} opens its volume`);
+    if (forgotten !== undefined) this.#finding ??= `what is forgotten stays so: ${pod.name}: ${forgotten}`;
     pod.startApp();
     if (this.#isSoon(0.8)) pod.startSidecar();
     this.#assign({ isMove: false });
@@ -366,11 +372,9 @@ class Simulation {
   }
 
   /** A volume that wakes up after its history was forgotten must not bring it back. */
-  #assertForgotten(pod: Pod): void {
-    for (const task of this.#cluster.tasks) {
-      const forgotten = findForgotten(task, this.#view(pod));
-      if (forgotten !== undefined) this.#finding ??= `what is forgotten stays so: ${pod.name}: ${forgotten}`;
-    }
+  #findForgotten(pod: Pod): string | undefined {
+    const view = this.#view(pod);
+    return this.#cluster.tasks.map((task) => findForgotten(task, view)).find((found) => found !== undefined);
   }
 
   #view(pod: Pod) {
