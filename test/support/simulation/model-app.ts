@@ -58,7 +58,7 @@ export class ModelApp {
     this.endStandby(task);
     const opened = new ModelTask(task, this.#world);
     this.#tasks.set(task, opened);
-    if (!isSlow || opened.isInexact) opened.catchUp();
+    if (!isSlow || opened.isInexact || opened.isOld) opened.catchUp();
     return opened.fault;
   }
 
@@ -66,7 +66,7 @@ export class ModelApp {
   standBy(task: string): string | undefined {
     const opened = new ModelTask(task, this.#world, { isStandby: true });
     this.#standbys.set(task, opened);
-    if (opened.isInexact) opened.catchUp();
+    if (opened.isInexact || opened.isOld) opened.catchUp();
     return opened.fault;
   }
 
@@ -120,6 +120,8 @@ class ModelTask {
    * does no harm where every write is committed.
    */
   readonly isInexact: boolean;
+  /** The log lets go of what it has to hear of before it has read that, where it is slow (README: what lay on a volume for too long). */
+  readonly isOld: boolean;
   #databases = new Map<string, SimulatedDatabase>();
   readonly #applied = new Map<string, number>();
   readonly #isStandby: boolean;
@@ -136,6 +138,7 @@ class ModelTask {
     this.#path = taskPath(task);
     this.fault = findLocalFault(task, world);
     this.isInexact = findLocalFault(task, world, { isExact: true }) !== undefined;
+    this.isOld = findLocalFault(task, { ...world, nowMs: () => world.nowMs() + LAG_MS_MAX }) !== undefined;
     this.#open(this.fault === undefined);
   }
 
