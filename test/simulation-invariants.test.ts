@@ -184,6 +184,15 @@ describe('what is missing at the end', () => {
     expect(await loseUnder({ isAcknowledged: false, isTold: true })).toBe(true);
   });
 
+  test('is given up where its document came when it was gone, and nobody has looked since', async () => {
+    const { watch, publish, remove, entryAt, objectOf, clock } = makeScene();
+    const entry = entryAt(4);
+    remove(objectOf(entry));
+    await clock.advance(1);
+    await publish({ epoch: EPOCH, n: 1 }, [entry], { isAcknowledged: false });
+    expect(watch.isGivenUp(objectOf(entry))).toBe(true);
+  });
+
   test.each([
     ['where nobody is told', { isAcknowledged: false, isTold: false }],
     ['where a writer stands by it', { isAcknowledged: true, isTold: true }],

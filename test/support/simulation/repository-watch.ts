@@ -203,11 +203,13 @@ export class RepositoryWatch implements BucketWatch {
 
   /**
    * Whether it is needed by nothing but what no writer stands by, as where one was held up before its put and ended before it could
-   * look whether all was still there (G2), and everybody is told (G6).
+   * look whether all was still there (G2), and everybody is told (G6); or that came when it was gone, and nobody has looked since.
    */
   isGivenUp(object: string): boolean {
     const isTold = this.damage.values().some(({ objects }) => objects.some(({ key }) => key === object));
-    return isTold && !this.#acknowledged.values().some((key) => this.documents.get(key)?.objects.has(object));
+    const needing = [...this.documents.values()].filter(({ objects }) => objects.has(object));
+    const isStoodBy = needing.some(({ key }) => this.#acknowledged.has(key));
+    return !isStoodBy && (isTold || needing.every((document) => this.#wasGoneBefore(document, object)));
   }
 
   /** Of a document that stands, or that went too early, and that a restore has read; undefined where it may be gone. */
