@@ -191,6 +191,7 @@ describe('what is missing at the end', () => {
     await clock.advance(1);
     await publish({ epoch: EPOCH, n: 1 }, [entry], { isAcknowledged: false });
     expect(watch.isGivenUp(objectOf(entry))).toBe(true);
+    expect(watch.isGivenUp('what no document names')).toBe(false);
   });
 
   test.each([

@@ -58,7 +58,7 @@ export class ModelApp {
     this.endStandby(task);
     const opened = new ModelTask(task, this.#world);
     this.#tasks.set(task, opened);
-    if (!isSlow || opened.isInexact || opened.isOld) opened.catchUp();
+    if (!isSlow || opened.isInHaste) opened.catchUp();
     return opened.fault;
   }
 
@@ -66,7 +66,7 @@ export class ModelApp {
   standBy(task: string): string | undefined {
     const opened = new ModelTask(task, this.#world, { isStandby: true });
     this.#standbys.set(task, opened);
-    if (opened.isInexact || opened.isOld) opened.catchUp();
+    if (opened.isInHaste) opened.catchUp();
     return opened.fault;
   }
 
@@ -116,12 +116,11 @@ class ModelTask {
   readonly #path: string;
   readonly fault: string | undefined;
   /**
-   * A kill left on disk what is not the state at its checkpoint. Closed before the rest is replayed it would pass for clean, which
-   * does no harm where every write is committed.
+   * It reads all at once. A kill left on disk what is not the state at its checkpoint: closed before the rest is replayed it would pass
+   * for clean, which does no harm where every write is committed. Or the log lets go of what it has to hear of before it has read
+   * that, where it is slow (README: what lay on a volume for too long).
    */
-  readonly isInexact: boolean;
-  /** The log lets go of what it has to hear of before it has read that, where it is slow (README: what lay on a volume for too long). */
-  readonly isOld: boolean;
+  readonly isInHaste: boolean;
   #databases = new Map<string, SimulatedDatabase>();
   readonly #applied = new Map<string, number>();
   readonly #isStandby: boolean;
@@ -137,8 +136,9 @@ class ModelTask {
     this.#isStandby = role.isStandby;
     this.#path = taskPath(task);
     this.fault = findLocalFault(task, world);
-    this.isInexact = findLocalFault(task, world, { isExact: true }) !== undefined;
-    this.isOld = findLocalFault(task, { ...world, nowMs: () => world.nowMs() + LAG_MS_MAX }) !== undefined;
+    const inAWhile = { ...world, nowMs: () => world.nowMs() + LAG_MS_MAX };
+    this.isInHaste =
+      findLocalFault(task, world, { isExact: true }) !== undefined || findLocalFault(task, inAWhile) !== undefined;
     this.#open(this.fault === undefined);
   }
 

@@ -209,7 +209,8 @@ export class RepositoryWatch implements BucketWatch {
     const isTold = this.damage.values().some(({ objects }) => objects.some(({ key }) => key === object));
     const needing = [...this.documents.values()].filter(({ objects }) => objects.has(object));
     const isStoodBy = needing.some(({ key }) => this.#acknowledged.has(key));
-    return !isStoodBy && (isTold || needing.every((document) => this.#wasGoneBefore(document, object)));
+    const cameLater = needing.filter((document) => this.#wasGoneBefore(document, object));
+    return !isStoodBy && (isTold || (needing.length > 0 && cameLater.length === needing.length));
   }
 
   /** Of a document that stands, or that went too early, and that a restore has read; undefined where it may be gone. */
